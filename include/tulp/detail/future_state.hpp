@@ -1,0 +1,127 @@
+// FutureState: what the copies of a Future share.  Floor 4, futures.
+#pragma once
+#include <tulp/detail/intrusive_list.hpp>
+#include <tulp/detail/ref.hpp>
+#include <tulp/detail/unique_function.hpp>
+#include <tulp/error.hpp>
+#include <tulp/loop_core.hpp>
+
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+namespace tulp::detail {
+
+class FutureState;
+class TaskControl;
+
+/// Whoever is to be queued when a future is done.
+class Waiter : public ListHook<Waiter> {
+ public:
+  explicit Waiter(Runnable& target) noexcept : target_(target) {}
+
+ private:
+  friend class FutureState;
+  Runnable& target_;
+  bool is_callback_ = false;
+};
+
+/// The state machine of a future, without its value.  Pending, then one of three ends, once.
+/// Thread: references may be added and dropped anywhere; all else happens on the loop's thread.
+class FutureState : public RefCounted {
+ public:
+  enum class Status : std::uint8_t { pending, has_value, failed, cancelled };
+
+  FutureState(EventLoop& loop, const void* created_at) noexcept : loop_(loop), created_at_(created_at) {}
+  ~FutureState() override;
+
+  EventLoop& loop() const noexcept { return loop_; }
+  const void* created_at() const noexcept { return created_at_; }
+  Status status() const noexcept { return status_; }
+  bool is_done() const noexcept { return status_ != Status::pending; }
+  /// The task whose end this is, or null.
+  virtual TaskControl* task() const noexcept { return nullptr; }
+  /// For reports: "future", "task 'crawl'".
+  virtual std::string description() const { return "future"; }
+
+  /// Ends a pending future as cancelled; asks a task to end so.  False if it is done already.
+  virtual bool cancel(std::string message);
+  const std::string& cancel_message() const noexcept;
+  /// Null if it has a value.  Counts as retrieving.
+  /// Throws: InvalidStateError - pending; FutureCancelledError - cancelled.
+  std::exception_ptr exception() const;
+  /// Returns if there is a value; else throws as exception(), or what was set.
+  void check_value() const;
+
+  /// For set_result() and set_exception() of the user.
+  /// Throws: InvalidStateError - done, or the state is a task's.
+  void check_settable();
+  void fail(std::exception_ptr error) noexcept;
+
+  void add_waiter(Waiter& waiter) noexcept { waiters_.push_back(waiter); }
+  /// True if `waiter` is the only one who would hear of the end.
+  bool is_awaited_only_by(const Waiter& waiter) noexcept {
+    return waiters_.has_one() && &waiters_.front() == &waiter;
+  }
+  /// Queues `callback(*this)` when done, or now if it is.
+  std::uint64_t add_done_callback(UniqueFunction<void(FutureState&)> callback);
+  bool remove_done_callback(std::uint64_t id) noexcept;
+
+ protected:
+  void last_reference_dropped() const noexcept override;
+  /// Queues the waiters, in the order in which they came.
+  void finish(Status status) noexcept;
+  void finish_cancelled(std::string message) noexcept;
+
+ private:
+  class DoneCallback;
+
+  EventLoop& loop_;
+  const void* created_at_;
+  IntrusiveList<Waiter> waiters_;
+  std::exception_ptr exception_;
+  std::unique_ptr<std::string> cancel_message_;   // null if empty
+  Status status_ = Status::pending;
+  mutable bool is_retrieved_ = false;
+};
+
+/// With the value.
+template <class T>
+class FutureStateOf : public FutureState {
+ public:
+  using FutureState::FutureState;
+
+  void set_value(T value) {
+    value_.emplace(std::move(value));
+    finish(Status::has_value);
+  }
+  /// Copies what can be copied, unless nobody else can ask for it; takes what can only be moved.
+  /// Throws: InvalidStateError - it was taken before; as check_value().
+  T get(bool is_last_reference) {
+    check_value();
+    if (!value_) throw InvalidStateError("the future's move-only result was taken before");
+    if constexpr (std::is_copy_constructible_v<T>) {
+      if (!is_last_reference) return *value_;
+    }
+    T value = std::move(*value_);
+    value_.reset();
+    return value;
+  }
+
+ protected:
+  std::optional<T> value_;
+};
+
+template <>
+class FutureStateOf<void> : public FutureState {
+ public:
+  using FutureState::FutureState;
+  void set_value() noexcept { finish(Status::has_value); }
+  void get(bool) const { check_value(); }
+};
+
+}  // namespace tulp::detail

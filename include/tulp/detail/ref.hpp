@@ -1,0 +1,91 @@
+// Ref: a handle that counts.  Floor 1, base.
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <utility>
+#if __has_include(<sys/single_threaded.h>)
+#include <sys/single_threaded.h>
+#define TULP_SINGLE_THREADED (__libc_single_threaded != 0)
+#else
+#define TULP_SINGLE_THREADED false
+#endif
+
+namespace tulp::detail {
+
+/// A base with a reference count that starts at 1 and may be changed on any thread.  While the process has one thread
+/// the count is kept without atomic instructions, as libstdc++ does for shared_ptr.
+class RefCounted {
+ public:
+  RefCounted(const RefCounted&) = delete;
+  RefCounted& operator=(const RefCounted&) = delete;
+
+  void add_ref() const noexcept {
+    if (TULP_SINGLE_THREADED)
+      count_.store(count_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    else
+      count_.fetch_add(1, std::memory_order_relaxed);
+  }
+  void drop_ref() const noexcept {
+    if (TULP_SINGLE_THREADED) {
+      const auto left = count_.load(std::memory_order_relaxed) - 1;
+      count_.store(left, std::memory_order_relaxed);
+      if (left == 0) last_reference_dropped();
+    } else if (count_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+      last_reference_dropped();
+    }
+  }
+  /// True if the caller's is the last reference, so that it may move the contents out.
+  bool is_unique() const noexcept { return count_.load(std::memory_order_acquire) == 1; }
+
+ protected:
+  RefCounted() = default;
+  virtual ~RefCounted() = default;
+  virtual void last_reference_dropped() const noexcept { delete this; }
+
+ private:
+  mutable std::atomic<std::uint32_t> count_{1};
+};
+
+/// A reference to a RefCounted T, or null.
+template <class T>
+class Ref {
+ public:
+  Ref() = default;
+  Ref(std::nullptr_t) noexcept {}
+  /// Takes over the reference that the caller holds, such as the first one.
+  static Ref adopt(T* object) noexcept {
+    Ref ref;
+    ref.object_ = object;
+    return ref;
+  }
+  /// Adds a reference.
+  static Ref share(T* object) noexcept {
+    if (object != nullptr) object->add_ref();
+    return adopt(object);
+  }
+  Ref(const Ref& other) noexcept : object_(other.object_) {
+    if (object_ != nullptr) object_->add_ref();
+  }
+  Ref(Ref&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
+  template <class U>
+    requires std::is_convertible_v<U*, T*>
+  Ref(Ref<U> other) noexcept : object_(other.release()) {}
+  Ref& operator=(Ref other) noexcept {
+    std::swap(object_, other.object_);
+    return *this;
+  }
+  ~Ref() {
+    if (object_ != nullptr) object_->drop_ref();
+  }
+
+  T* get() const noexcept { return object_; }
+  T* operator->() const noexcept { return object_; }
+  T& operator*() const noexcept { return *object_; }
+  explicit operator bool() const noexcept { return object_ != nullptr; }
+  T* release() noexcept { return std::exchange(object_, nullptr); }
+
+ private:
+  T* object_ = nullptr;
+};
+
+}  // namespace tulp::detail

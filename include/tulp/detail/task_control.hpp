@@ -1,0 +1,137 @@
+// TaskControl: a task without its types, and how a task waits.  Floor 5, tasks.
+#pragma once
+#include <tulp/detail/future_state.hpp>
+#include <tulp/detail/intrusive_list.hpp>
+#include <tulp/event_loop.hpp>
+#include <tulp/loop_core.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace tulp {
+
+class Fiber;
+struct FiberLabel;
+class FiberPool;
+
+struct TaskOptions {
+  /// What reports call it; "Task-N" if empty.
+  std::string name = {};
+  /// How much stack it gets, rounded up to pages; 0 is TULP_STACK_SIZE, else 256 KiB.
+  std::size_t stack_size_bytes = 0;
+};
+
+namespace detail {
+
+/// What a parked task waits for.  Lives on the task's own stack while it is parked.
+class Park {
+ public:
+  /// Unlinks the task from whatever would wake it.  Called when the task is cancelled while nothing has woken it yet.
+  virtual void undo() noexcept = 0;
+  /// Passes a cancellation on to what is waited for, and stays parked until that has ended: true.  If that is a task, it
+  /// is put into `next`, and the caller cancels it.
+  virtual bool pass_on(const std::string& message, TaskControl*& next) noexcept;
+
+ protected:
+  ~Park() = default;
+};
+
+/// A fiber's side of a task.  As a Runnable it is the task's next step; the loop owns it from its creation to its end.
+class TaskControl : public Runnable, public ListHook<TaskControl> {
+ public:
+  TaskControl(FutureState& state, const TaskOptions& options);
+
+  FutureState& state() const noexcept { return state_; }
+  EventLoop& loop() const noexcept { return state_.loop(); }
+  std::string name() const;
+  void set_name(std::string name);
+  unsigned cancelling() const noexcept { return cancel_request_count_; }
+  unsigned uncancel() noexcept;
+  /// What the last request gave as its reason.
+  std::string cancel_message() const { return cancel_message_ ? *cancel_message_ : std::string(); }
+  /// False if the task has ended.
+  bool request_cancel(std::string message);
+  std::size_t stack_high_water_bytes() const noexcept;
+  std::size_t stack_size_bytes() const noexcept;
+
+  FiberLabel label(std::span<char> buffer) const noexcept;
+
+  void shield() noexcept { ++shield_depth_; }
+  void unshield() noexcept { --shield_depth_; }
+
+  void run() noexcept final;
+  void discard() noexcept final;
+
+ protected:
+  ~TaskControl();
+  virtual void call() = 0;
+  virtual void destroy_callable() = 0;
+  virtual void end(FutureState::Status status, std::string message) noexcept = 0;
+
+ private:
+  friend class Scheduler;
+  friend void start(TaskControl& task);
+  friend void throw_if_cancelled();
+  friend void park(Park& park);
+
+  TaskControl* cancel_this_or_next(const std::string& message) noexcept;
+  bool is_interruptible() const noexcept;
+  [[noreturn]] void throw_cancelled();
+  void execute() noexcept;
+  void conclude(FutureState::Status status, std::exception_ptr error, std::string message) noexcept;
+
+  FutureState& state_;
+  FiberPool& pool_;
+  Fiber* fiber_ = nullptr;                    // from the first step to the end
+  Park* park_ = nullptr;                      // while parked
+  std::uint64_t number_;
+  std::unique_ptr<std::string> name_;         // null: "Task-N"
+  std::unique_ptr<std::string> cancel_message_;
+  std::uint32_t cancel_request_count_ = 0;
+  std::uint16_t shield_depth_ = 0;
+  bool is_cancel_pending_ = false;            // to be thrown at the next park
+  bool is_cancel_late_ = false;               // the pending request came when the task had been woken with a result
+  bool is_interrupted_ = false;               // this park was undone
+};
+
+/// Promises the task a fiber, gives it to its loop and queues its first step.
+/// Throws: OsError - no memory for a stack; nothing has happened then.
+void start(TaskControl& task);
+
+/// The task that runs on this thread, or null outside a fiber and in callbacks.
+TaskControl* running_task() noexcept;
+/// The same, for functions that may park.  Throws: InvalidStateError - outside a task.
+TaskControl& require_task(const char* function);
+
+// The only functions that leave a fiber.
+
+/// Leaves the current task's fiber until the task is queued and its turn comes.  The caller has linked the task to what
+/// wakes it, after throw_if_cancelled().
+/// Throws: CancelledError - the task was cancelled; park.undo() has been called.
+void park(Park& park);
+/// To be called before a wait is linked.  Throws: CancelledError - a cancellation is pending and may be delivered.
+void throw_if_cancelled();
+/// Lets everything run that is ready, once.  Throws: InvalidStateError - outside a task; CancelledError.
+void yield_now();
+/// Parks until `future` is done, whatever its end; returns at once if it is.
+/// Throws: InvalidStateError - outside a task, another loop's future, or the task's own; CancelledError.
+void wait_until_done(FutureState& future);
+
+/// While it lives, callbacks of the user run on whatever stack this is, and may not park.
+class CallbackScope {
+ public:
+  CallbackScope() noexcept;
+  CallbackScope(const CallbackScope&) = delete;
+  CallbackScope& operator=(const CallbackScope&) = delete;
+  ~CallbackScope();
+
+ private:
+  TaskControl* interrupted_;
+};
+
+}  // namespace detail
+}  // namespace tulp

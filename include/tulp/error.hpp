@@ -1,0 +1,119 @@
+// The exceptions that tulp throws.  Floor 1, base.
+//
+// Three kinds, three means.  The world failed: OsError and its kind, ResolveError, IncompleteReadError, TimeoutError.
+// The caller erred: InvalidStateError or std::invalid_argument, always checked.  We erred: an assertion.
+#pragma once
+#include <cstddef>
+#include <exception>
+#include <stdexcept>
+#include <string>
+#include <system_error>
+
+namespace tulp {
+
+/// Thrown by a park, and by nothing else, for a cancellation of the very task that parks.  Not a std::exception, so
+/// that `catch (const std::exception&)` lets it pass: cleanup belongs into destructors.
+/// Source: PEP 3156 "Futures" (CancelledError); outside std::exception as Python moved it in 3.8.
+class CancelledError {
+ public:
+  explicit CancelledError(std::string message = {}) : message_(std::move(message)) {}
+  /// What the caller of cancel() gave as the reason; may be empty.
+  const std::string& message() const noexcept { return message_; }
+
+ private:
+  std::string message_;
+};
+
+/// What I asked or waited for was cancelled, not I.  Source: tulp only; asyncio cannot tell the two apart.
+class FutureCancelledError : public std::runtime_error {
+ public:
+  explicit FutureCancelledError(const std::string& message = {})
+      : std::runtime_error(message.empty() ? "the future was cancelled" : "the future was cancelled: " + message) {}
+};
+
+/// The caller erred: the object is not in a state that allows the call.
+class InvalidStateError : public std::logic_error {
+ public:
+  using std::logic_error::logic_error;
+};
+
+/// Ctrl-C ended run().  Not a std::exception, for the same reason as CancelledError.
+class KeyboardInterrupt {};
+
+/// A time limit ran out.
+class TimeoutError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+/// A system call failed.  what() names operation and object, as in "connect 127.0.0.1:80: Connection refused";
+/// code() keeps errno.
+class OsError : public std::system_error {
+ public:
+  OsError(int error_number, const std::string& what)
+      : std::system_error(error_number, std::system_category(), what) {}
+};
+
+class ConnectionError : public OsError {
+ public:
+  using OsError::OsError;
+};
+class ConnectionRefusedError : public ConnectionError {
+ public:
+  using ConnectionError::ConnectionError;
+};
+class ConnectionResetError : public ConnectionError {
+ public:
+  using ConnectionError::ConnectionError;
+};
+class ConnectionAbortedError : public ConnectionError {
+ public:
+  using ConnectionError::ConnectionError;
+};
+class BrokenPipeError : public ConnectionError {
+ public:
+  using ConnectionError::ConnectionError;
+};
+
+/// The OsError, or the kind of it that `error_number` has, for storing.
+std::exception_ptr make_os_error(int error_number, const std::string& what);
+/// Throws what make_os_error() makes.
+[[noreturn]] void throw_os_error(int error_number, const std::string& what);
+
+/// A host or service name that has no address.  code() is in the getaddrinfo category (EAI_*).
+class ResolveError : public std::system_error {
+ public:
+  ResolveError(int gai_error, const std::string& what);
+};
+/// The category of getaddrinfo's EAI_* numbers.
+const std::error_category& resolve_category() noexcept;
+
+/// The stream ended before what was asked for had come.
+class IncompleteReadError : public std::runtime_error {
+ public:
+  /// `expected` is 0 where the length was not known, as for readuntil().
+  IncompleteReadError(std::string partial, std::size_t expected);
+  /// What had come; it has been consumed.
+  const std::string& partial() const noexcept { return partial_; }
+  std::size_t expected() const noexcept { return expected_; }
+
+ private:
+  std::string partial_;
+  std::size_t expected_;
+};
+
+/// No separator within the limit.  The data stay in the reader's buffer.
+class LimitOverrunError : public std::runtime_error {
+ public:
+  LimitOverrunError(const std::string& what, std::size_t consumed) : std::runtime_error(what), consumed_(consumed) {}
+  /// How many bytes a caller may read so as to get past what was searched.
+  std::size_t consumed() const noexcept { return consumed_; }
+
+ private:
+  std::size_t consumed_;
+};
+
+/// One line that says what `error` is: what() of a std::exception, a name for the others; "no error" for null.
+std::string describe(const std::exception_ptr& error);
+
+}  // namespace tulp

@@ -1,0 +1,360 @@
+// EventLoop: callbacks, timers and descriptors, one thing at a time.  Floor 3, events.
+//
+// Unless its comment says otherwise, a function of tulp runs on its loop's thread, does not park, is no cancellation
+// point, and leaves the object unchanged if it throws.  A method of EventLoop never parks.
+#pragma once
+#include <tulp/detail/intrusive_list.hpp>
+#include <tulp/detail/unique_function.hpp>
+#include <tulp/duration.hpp>
+#include <tulp/handle.hpp>
+#include <tulp/loop_core.hpp>
+
+#include <atomic>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace tulp {
+
+template <class T>
+class Future;
+class Server;
+struct ConnectOptions;
+struct ServerOptions;
+template <class P>
+struct Connection;
+namespace detail {
+class TaskControl;
+class FdCallbacks;
+
+/// The return address of the function that calls this, which is the place in the program that called that function.
+#define TULP_CALLER __builtin_return_address(0)
+
+/// Something that lives as long as its loop, made when it is first asked for: resolver threads, open transports.
+class LoopService {
+ public:
+  virtual ~LoopService() = default;
+  /// The loop is about to close.  First nothing new is let in, then what goes on is asked to finish, at last, if it takes
+  /// too long, it is cut off.
+  enum class Shutdown : std::uint8_t { refuse, finish, abort };
+  virtual void shut_down(Shutdown) {}
+  /// Whether everything has ended.
+  virtual bool is_quiet() const { return true; }
+};
+
+/// Something to do before the loop goes on to whatever comes next: a writer's gathered bytes.
+class Deferred : public ListHook<Deferred> {
+ public:
+  virtual void run_deferred() noexcept = 0;
+
+ protected:
+  ~Deferred() = default;
+};
+}  // namespace detail
+
+/// What an exception handler is told.  Source: PEP 3156 "Exceptions".
+struct ExceptionContext {
+  std::string message;                 ///< What went wrong, without a full stop.
+  std::exception_ptr exception = {};   ///< May be null.
+  std::string object = {};             ///< Who is concerned: "task 'crawl'", "transport 127.0.0.1:80"; may be empty.
+  const void* created_at = nullptr;    ///< The return address of the call that made it, or null.
+};
+
+/// An event loop.  One thread runs it; everything that it calls, it calls one after another.
+///
+/// Four members wake other flows of control: call_soon (this thread), call_soon_threadsafe (any thread), timers and
+/// descriptors.  All of them queue; nothing is ever called from inside them.
+class EventLoop {
+ public:
+  using ExceptionHandler = std::function<void(EventLoop&, const ExceptionContext&)>;
+
+  EventLoop(const EventLoop&) = delete;
+  EventLoop& operator=(const EventLoop&) = delete;
+  virtual ~EventLoop();
+
+  // Callbacks.  Each takes a callable and arguments, which are stored decayed and moved into the call.
+
+  /// Calls `f(args...)` in the next iteration, after everything that was scheduled before it.
+  /// Throws: InvalidStateError - the loop is closed.  Source: PEP 3156 "Basic Callbacks".
+  template <class F, class... Args>
+  [[gnu::noinline]] Handle call_soon(F&& f, Args&&... args);
+
+  /// Calls `f(args...)` when `delay` has passed, never earlier; at the next iteration if it is zero or negative.
+  /// Callbacks that are due at one time run in the order in which they were scheduled.  Source: as call_soon().
+  template <class F, class... Args>
+  [[gnu::noinline]] TimerHandle call_later(Duration delay, F&& f, Args&&... args);
+
+  /// As call_later(), at a time of this loop's clock.
+  template <class F, class... Args>
+  [[gnu::noinline]] TimerHandle call_at(TimePoint when, F&& f, Args&&... args);
+
+  /// As call_soon(), and wakes the loop if it sleeps.
+  /// Thread: any.  The order of calls from one thread is kept.  Not for signal handlers.
+  /// Throws: InvalidStateError - the loop is closed.  Source: PEP 3156 "Thread interaction".
+  template <class F, class... Args>
+  [[gnu::noinline]] Handle call_soon_threadsafe(F&& f, Args&&... args);
+
+  /// The loop's clock: monotonic, with an arbitrary beginning.
+  virtual TimePoint time() const = 0;
+
+  // Descriptors of the user.  Level-triggered: the callback runs in every iteration in which the descriptor is ready.
+  // Regular files cannot be watched.  The descriptor must be removed before it is closed.
+
+  /// Calls `f(args...)` whenever `fd` can be read without blocking, or has hung up.  Replaces a former reader of `fd`.
+  /// Throws: OsError - the descriptor cannot be watched; InvalidStateError - it belongs to a transport, or the loop is
+  /// closed.  Source: PEP 3156 "I/O Callbacks".
+  template <class F, class... Args>
+  void add_reader(int fd, F&& f, Args&&... args);
+  /// As add_reader(), for writing.
+  template <class F, class... Args>
+  void add_writer(int fd, F&& f, Args&&... args);
+  /// True if there was one.  Its callback does not run any more, not even if it was queued already.
+  bool remove_reader(int fd);
+  bool remove_writer(int fd);
+
+  // Running.
+
+  /// Runs until stop() is called.
+  /// Throws: InvalidStateError - a loop runs in this thread already, or this one is closed.
+  virtual void run_forever() = 0;
+  /// Lets run_forever() return at the end of the current iteration.  What is queued later waits for the next run.
+  virtual void stop() = 0;
+  /// Drops what is queued and gives up the loop's resources.  May be called twice.
+  /// Throws: InvalidStateError - the loop runs.
+  virtual void close() = 0;
+  bool is_running() const noexcept { return is_running_; }
+  bool is_closed() const noexcept { return is_closed_; }
+
+  /// Runs until `future` is done; its result, or throws what it holds.
+  /// Throws: InvalidStateError - stop() was called before; as run_forever().
+  template <class T>
+  T run_until_complete(Future<T> future);
+  /// Runs `main` as a task, until it ends.
+  template <class F>
+    requires std::invocable<std::decay_t<F>&>
+  auto run_until_complete(F&& main);
+
+  // Errors.
+
+  /// Who hears of errors that have nobody else to go to; null brings back the default, which prints to stderr.
+  void set_exception_handler(ExceptionHandler handler) { exception_handler_ = std::move(handler); }
+  /// Reports `context`.  A handler that throws is itself reported, to stderr.
+  void call_exception_handler(const ExceptionContext& context) noexcept;
+  void default_exception_handler(const ExceptionContext& context) noexcept;
+
+  /// In debug mode calls from a wrong thread are errors.  At first what TULP_DEBUG says, else off.
+  void set_debug(bool is_on) noexcept { is_debug_ = is_on; }
+  bool debug() const noexcept { return is_debug_; }
+
+  // Connections; each returns at once, and its Future is done when the connection or the server stands.  Defined in
+  // transport.hpp and server.hpp.
+
+  template <class Factory>
+  auto create_connection(Factory factory, std::string host, std::uint16_t port);
+  template <class Factory>
+  auto create_connection(Factory factory, std::string host, std::uint16_t port, const ConnectOptions& options);
+  template <class Factory>
+  Future<Server> create_server(Factory factory, std::string host, std::uint16_t port);
+  template <class Factory>
+  Future<Server> create_server(Factory factory, std::string host, std::uint16_t port, const ServerOptions& options);
+
+  // The core: what a loop must do.  Called by tasks, timers and transports, and implemented by each loop.
+
+  /// Queues `entry`.  Cannot fail; a closed loop discards it.
+  virtual void post(Runnable& entry) noexcept = 0;
+  /// As post(), from any thread, and wakes the loop.  False if the loop is closed; the entry is then still the caller's.
+  virtual bool post_threadsafe(Runnable& entry) noexcept = 0;
+  /// Takes the oldest entry off the queue if it is a task's step that this iteration would run anyway; else null.  A task
+  /// that parks goes straight on to it.  A loop that does not want that returns null always.
+  virtual Runnable* take_task_step() noexcept { return nullptr; }
+  /// Queues `timer`'s target at timer.when(), after those that are due at the same time and were started before.
+  virtual void start_timer(Timer& timer) = 0;
+  /// Does nothing if the timer is not scheduled.
+  virtual void stop_timer(Timer& timer) noexcept = 0;
+  /// Begins to watch watch.fd().  Throws: OsError - the descriptor cannot be watched; InvalidStateError - it is watched.
+  virtual void add_fd(FdWatch& watch) = 0;
+  /// What `watch` is armed for has changed.  Not called for watches that the loop has marked as edge-triggered.
+  virtual void update_fd(FdWatch& watch) noexcept = 0;
+  /// After this the loop does not touch `watch`, not even for events that it has fetched already.
+  virtual void remove_fd(FdWatch& watch) noexcept = 0;
+
+  // What the library's own upper floors keep in a loop.
+
+  template <class Service, class... Args>
+  Service& service(Args&&... args);
+  void defer(detail::Deferred& work) noexcept { deferred_.push_back(work); }
+  /// Cancels the tasks, closes listeners and transports and runs the loop until all of that has ended, for at most
+  /// `limit` each; then aborts transports, and names and leaks tasks that have not ended.
+  void shut_down(Duration limit);
+  /// A loop calls this after each batch of entries, before it waits; a task that parks calls it too.
+  void run_deferred() noexcept {
+    while (!deferred_.empty()) deferred_.pop_front().run_deferred();
+  }
+  detail::IntrusiveList<detail::TaskControl>& tasks() noexcept { return tasks_; }
+  std::uint64_t next_task_number() noexcept { return ++last_task_number_; }
+  /// Throws: InvalidStateError - the loop is closed, or, in debug mode, this is not its thread.
+  void check_usable() const {
+    if (is_closed_ || is_debug_) [[unlikely]]
+      check_usable_slowly();
+  }
+
+ protected:
+  EventLoop();
+
+  /// Marks the loop as running in this thread, for as long as run_forever() is inside.
+  /// Throws: as run_forever().
+  class RunScope {
+   public:
+    explicit RunScope(EventLoop& loop);
+    RunScope(const RunScope&) = delete;
+    RunScope& operator=(const RunScope&) = delete;
+    ~RunScope();
+
+   private:
+    EventLoop& loop_;
+    int thread_cancel_state_ = 0;
+  };
+  /// First thing in close(): false if the loop was closed before.  Ends tasks, listeners and transports, as the end of
+  /// run() does, which may run the loop once more.
+  /// Throws: InvalidStateError - the loop runs.
+  bool begin_close();
+  /// Destroys the services, the youngest first.  Call it while the loop can still remove descriptors.
+  void destroy_services() noexcept;
+
+ private:
+  struct ServiceEntry {
+    const void* key;
+    std::unique_ptr<detail::LoopService> service;
+  };
+  template <class Service>
+  static inline const char service_key = 0;
+
+  void shut_down_services(detail::LoopService::Shutdown phase);
+  bool is_quiet() const;
+  void check_usable_slowly() const;
+  detail::LoopService* find_service(const void* key) const noexcept;
+  detail::FdCallbacks& fd_callbacks();
+  void add_fd_callback(int fd, Direction direction, detail::UniqueFunction<void()> callback);
+  bool remove_fd_callback(int fd, Direction direction);
+
+  std::atomic<bool> is_running_ = false;
+  bool is_closed_ = false;
+  bool is_debug_ = false;
+  std::thread::id thread_;                        // the one that runs the loop, or ran it last
+  std::uint64_t last_task_number_ = 0;
+  detail::IntrusiveList<detail::Deferred> deferred_;
+  detail::IntrusiveList<detail::TaskControl> tasks_;   // begun and not ended; the loop owns them
+  ExceptionHandler exception_handler_;
+  std::vector<ServiceEntry> services_;
+};
+
+enum class SelectorKind : std::uint8_t { best, epoll, poll };
+
+struct LoopOptions {
+  /// What waits for descriptors.  `best` is what TULP_SELECTOR names, else the fastest that the system has.
+  SelectorKind selector = SelectorKind::best;
+};
+
+/// The loop that runs in this thread; else the one that was set for it; else, on the main thread, one that the policy
+/// makes and owns.  Throws: InvalidStateError - there is none.  Source: PEP 3156 "Event Loop Policy".
+EventLoop& get_event_loop();
+/// The loop that runs in this thread, or null.
+EventLoop* get_running_loop() noexcept;
+/// Sets this thread's loop, which stays the caller's; null takes it away.
+void set_event_loop(EventLoop* loop);
+/// Makes a loop, as the policy says.
+std::unique_ptr<EventLoop> new_event_loop(LoopOptions options = {});
+
+/// Decides which loop a thread has and how one is made: the only thing that is global.  Thread: its methods are called
+/// from any.  Source: PEP 3156 "Event Loop Policy".
+class EventLoopPolicy {
+ public:
+  virtual ~EventLoopPolicy();
+  /// The loop that is set for this thread, or made for it.  Throws: InvalidStateError - there is none.
+  virtual EventLoop& get_event_loop();
+  virtual void set_event_loop(EventLoop* loop);
+  virtual std::unique_ptr<EventLoop> new_event_loop(const LoopOptions& options);
+
+ private:
+  std::unique_ptr<EventLoop> main_loop_;
+};
+
+EventLoopPolicy& get_event_loop_policy();
+/// Null brings back the default.
+void set_event_loop_policy(std::unique_ptr<EventLoopPolicy> policy);
+
+template <class F, class... Args>
+Handle EventLoop::call_soon(F&& f, Args&&... args) {
+  const void* caller = TULP_CALLER;
+  check_usable();
+  auto bound = detail::bind_once(std::forward<F>(f), std::forward<Args>(args)...);
+  auto* callback = new detail::CallbackOf<detail::Callback, decltype(bound)>(*this, caller, std::move(bound));
+  Handle handle(detail::Ref<detail::Callback>::share(callback));
+  post(*callback);
+  return handle;
+}
+
+template <class F, class... Args>
+TimerHandle EventLoop::call_later(Duration delay, F&& f, Args&&... args) {
+  const void* caller = TULP_CALLER;
+  check_usable();
+  auto bound = detail::bind_once(std::forward<F>(f), std::forward<Args>(args)...);
+  auto callback = detail::Ref<detail::TimedCallback>::adopt(
+      new detail::CallbackOf<detail::TimedCallback, decltype(bound)>(*this, caller, std::move(bound)));
+  callback->set_when(after(time(), delay));
+  start_timer(*callback);
+  TimerHandle handle(callback);
+  callback.release();   // the loop's reference
+  return handle;
+}
+
+template <class F, class... Args>
+TimerHandle EventLoop::call_at(TimePoint when, F&& f, Args&&... args) {
+  const void* caller = TULP_CALLER;
+  check_usable();
+  auto bound = detail::bind_once(std::forward<F>(f), std::forward<Args>(args)...);
+  auto callback = detail::Ref<detail::TimedCallback>::adopt(
+      new detail::CallbackOf<detail::TimedCallback, decltype(bound)>(*this, caller, std::move(bound)));
+  callback->set_when(when);
+  start_timer(*callback);
+  TimerHandle handle(callback);
+  callback.release();   // the loop's reference
+  return handle;
+}
+
+template <class F, class... Args>
+Handle EventLoop::call_soon_threadsafe(F&& f, Args&&... args) {
+  auto bound = detail::bind_once(std::forward<F>(f), std::forward<Args>(args)...);
+  auto* callback = new detail::CallbackOf<detail::Callback, decltype(bound)>(*this, TULP_CALLER, std::move(bound));
+  Handle handle(detail::Ref<detail::Callback>::share(callback));
+  if (!post_threadsafe(*callback)) {
+    callback->discard();
+    check_usable_slowly();
+  }
+  return handle;
+}
+
+template <class F, class... Args>
+void EventLoop::add_reader(int fd, F&& f, Args&&... args) {
+  add_fd_callback(fd, Direction::read, detail::bind_repeated(std::forward<F>(f), std::forward<Args>(args)...));
+}
+
+template <class F, class... Args>
+void EventLoop::add_writer(int fd, F&& f, Args&&... args) {
+  add_fd_callback(fd, Direction::write, detail::bind_repeated(std::forward<F>(f), std::forward<Args>(args)...));
+}
+
+template <class Service, class... Args>
+Service& EventLoop::service(Args&&... args) {
+  if (detail::LoopService* found = find_service(&service_key<Service>)) return static_cast<Service&>(*found);
+  auto made = std::make_unique<Service>(*this, std::forward<Args>(args)...);
+  Service& made_service = *made;
+  services_.push_back({&service_key<Service>, std::move(made)});
+  return made_service;
+}
+
+}  // namespace tulp

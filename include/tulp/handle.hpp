@@ -1,0 +1,118 @@
+// Handle and TimerHandle: callbacks that have been scheduled.  Floor 3, events.
+#pragma once
+#include <tulp/detail/ref.hpp>
+#include <tulp/loop_core.hpp>
+
+#include <concepts>
+#include <functional>
+#include <optional>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+namespace tulp {
+
+namespace detail {
+
+/// A callback with its arguments, from call_soon() to its end.  The loop holds one reference until then.
+class Callback : public RefCounted, public Runnable {
+ public:
+  enum class State : std::uint8_t { pending, cancelled, done };
+
+  Callback(EventLoop& loop, const void* created_at) noexcept : loop_(loop), created_at_(created_at) {}
+
+  State state() const noexcept { return state_; }
+  const void* created_at() const noexcept { return created_at_; }
+  void run() noexcept final;
+  void discard() noexcept final;
+  /// Frees the callable at once.  The queue's entry stays until its turn, and does nothing then.
+  virtual void cancel() noexcept;
+
+ protected:
+  virtual void invoke() = 0;
+  virtual void destroy_callable() noexcept = 0;
+  EventLoop& loop() const noexcept { return loop_; }
+
+ private:
+  EventLoop& loop_;
+  const void* created_at_;
+  State state_ = State::pending;
+};
+
+/// A callback that waits for its time.
+class TimedCallback : public Callback, public Timer {
+ public:
+  TimedCallback(EventLoop& loop, const void* created_at) noexcept : Callback(loop, created_at), Timer(static_cast<Runnable&>(*this)) {}
+  void cancel() noexcept override;
+};
+
+template <class Base, class F>
+class CallbackOf final : public Base {
+ public:
+  template <class G>
+  CallbackOf(EventLoop& loop, const void* created_at, G&& callable)
+      : Base(loop, created_at), callable_(std::forward<G>(callable)) {}
+
+ private:
+  void invoke() override { std::invoke(*callable_); }
+  void destroy_callable() noexcept override { callable_.reset(); }
+  std::optional<F> callable_;
+};
+
+/// `f` with `args` bound, to be called once: the arguments are moved into the call.
+template <class F, class... Args>
+auto bind_once(F&& f, Args&&... args) {
+  if constexpr (sizeof...(Args) == 0) {
+    return std::decay_t<F>(std::forward<F>(f));
+  } else {
+    return [f = std::decay_t<F>(std::forward<F>(f)), args = std::tuple<std::decay_t<Args>...>(
+                                                         std::forward<Args>(args)...)]() mutable -> decltype(auto) {
+      return std::apply(std::move(f), std::move(args));
+    };
+  }
+}
+
+/// `f` with `args` bound, to be called any number of times.
+template <class F, class... Args>
+auto bind_repeated(F&& f, Args&&... args) {
+  if constexpr (sizeof...(Args) == 0) {
+    return std::decay_t<F>(std::forward<F>(f));
+  } else {
+    return [f = std::decay_t<F>(std::forward<F>(f)),
+            args = std::tuple<std::decay_t<Args>...>(std::forward<Args>(args)...)]() mutable { std::apply(f, args); };
+  }
+}
+
+}  // namespace detail
+
+/// A callback scheduled by call_soon().  Copies name the same callback; dropping them changes nothing.
+/// Thread: may be copied and dropped anywhere.  Source: PEP 3156 "Handles".
+class Handle {
+ public:
+  Handle() = default;
+  explicit Handle(detail::Ref<detail::Callback> callback) noexcept : callback_(std::move(callback)) {}
+
+  /// The callback will not run; what it holds is destroyed before this returns.  May be called twice, and is without
+  /// effect once the callback has begun.
+  void cancel() noexcept {
+    if (callback_) callback_->cancel();
+  }
+  bool cancelled() const noexcept {
+    return callback_ && callback_->state() == detail::Callback::State::cancelled;
+  }
+
+ protected:
+  detail::Ref<detail::Callback> callback_;
+};
+
+/// A callback scheduled by call_later() or call_at().
+class TimerHandle : public Handle {
+ public:
+  TimerHandle() = default;
+  explicit TimerHandle(const detail::Ref<detail::TimedCallback>& callback) noexcept : Handle(callback) {}
+
+  /// The time at which the callback is due, on its loop's clock.  Not for a default-constructed handle.
+  TimePoint when() const noexcept { return static_cast<detail::TimedCallback&>(*callback_).when(); }
+};
+
+}  // namespace tulp

@@ -1,0 +1,182 @@
+// What an event loop is asked for: things to run, times to wait for, descriptors to watch.  Floor 3, events.
+//
+// Whoever writes an EventLoop of his own needs this header and event_loop.hpp; whoever uses one does not.
+#pragma once
+#include <tulp/duration.hpp>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+namespace tulp {
+
+class EventLoop;
+
+/// Something that a loop runs once, in its turn.  Intrusive: queueing it allocates nothing and cannot fail.
+class Runnable {
+ public:
+  enum class Kind : std::uint8_t { callback, task_step };
+
+  explicit constexpr Runnable(Kind kind = Kind::callback) noexcept : kind_(kind) {}
+  Runnable(const Runnable&) = delete;
+  Runnable& operator=(const Runnable&) = delete;
+
+  /// Called by the loop after it has taken the entry off its queue; may destroy the object.
+  virtual void run() noexcept = 0;
+  /// Called instead of run() by a loop that closes.
+  virtual void discard() noexcept {}
+
+  Kind kind() const noexcept { return kind_; }
+  bool is_queued() const noexcept { return is_queued_; }
+
+ protected:
+  constexpr ~Runnable() = default;
+
+ private:
+  friend class RunQueue;
+  friend class Inbox;
+  Runnable* next_ = nullptr;
+  Kind kind_;
+  bool is_queued_ = false;
+};
+
+/// Runnables, first in, first out.
+class RunQueue {
+ public:
+  bool empty() const noexcept { return first_ == nullptr; }
+  std::size_t size() const noexcept { return size_; }
+
+  void push(Runnable& entry) noexcept {
+    entry.next_ = nullptr;
+    entry.is_queued_ = true;
+    *end_ = &entry;
+    end_ = &entry.next_;
+    ++size_;
+  }
+  /// The oldest entry; the queue must not be empty.
+  Runnable& front() const noexcept { return *first_; }
+  Runnable& pop() noexcept {
+    Runnable& entry = *first_;
+    first_ = entry.next_;
+    if (first_ == nullptr) end_ = &first_;
+    entry.is_queued_ = false;
+    --size_;
+    return entry;
+  }
+
+  RunQueue() = default;
+  RunQueue(const RunQueue&) = delete;
+  RunQueue& operator=(const RunQueue&) = delete;
+
+ private:
+  Runnable* first_ = nullptr;
+  Runnable** end_ = &first_;
+  std::size_t size_ = 0;
+};
+
+/// Runnables from other threads.  Any thread pushes; the loop's thread takes, in the order of each thread's pushes.
+class Inbox {
+ public:
+  /// False if the inbox is closed.
+  bool push(Runnable& entry) noexcept;
+  bool empty() const noexcept { return newest_.load(std::memory_order_acquire) == nullptr; }
+  /// Moves everything that is there to the end of `queue`.
+  void take(RunQueue& queue) noexcept;
+  /// Takes what is there, and refuses everything that comes later.
+  void close(RunQueue& queue) noexcept;
+
+ private:
+  static void move(Runnable* newest, RunQueue& queue) noexcept;
+  std::atomic<Runnable*> newest_ = nullptr;   // linked towards older ones; &closed_ when closed
+};
+
+/// A time at which a loop queues `target`.  Lies in the loop's timer structure while is_scheduled(); whoever owns it must
+/// stop it before it dies.
+class Timer {
+ public:
+  explicit Timer(Runnable& target) noexcept : target_(&target) {}
+  Timer(const Timer&) = delete;
+  Timer& operator=(const Timer&) = delete;
+
+  Runnable& target() const noexcept { return *target_; }
+  TimePoint when() const noexcept { return when_; }
+  bool is_scheduled() const noexcept { return position != unscheduled; }
+
+  static constexpr std::size_t unscheduled = static_cast<std::size_t>(-1);
+  /// For the loop's timer structure alone: where in it this timer lies.
+  std::size_t position = unscheduled;
+
+  /// For EventLoop::start_timer's callers: set before the timer is started.
+  void set_when(TimePoint when) noexcept { when_ = when; }
+
+ private:
+  Runnable* target_;
+  TimePoint when_{};
+};
+
+enum class Direction : std::uint8_t { read = 0, write = 1 };
+
+/// What a loop has seen on a descriptor.
+struct Readiness {
+  bool readable = false;
+  bool writable = false;
+  /// Hang-up, error, the peer's half-close or urgent data.  Readable and writable are set as well where it ends both.
+  bool exceptional = false;
+};
+
+/// A descriptor that a loop watches.
+///
+/// In mode `once` (descriptors that tulp owns) the watch is added when the descriptor is born and removed before it is
+/// closed; arm() asks to queue a Runnable once when the direction is ready again.  A hint for each direction remembers
+/// whether trying is worth a system call.  In mode `level` (descriptors of the user) the target is queued in each
+/// iteration in which the direction is ready.
+class FdWatch {
+ public:
+  enum class Mode : std::uint8_t { once, level };
+
+  FdWatch(int fd, Mode mode) noexcept : fd_(fd), mode_(mode) {}
+  FdWatch(const FdWatch&) = delete;
+  FdWatch& operator=(const FdWatch&) = delete;
+
+  int fd() const noexcept { return fd_; }
+  Mode mode() const noexcept { return mode_; }
+
+  // For the owner of the descriptor.
+
+  /// Whether the direction may be ready; true at first.
+  bool may_try(Direction d) const noexcept { return side(d).may_try; }
+  /// The system call said EAGAIN.
+  void would_block(Direction d) noexcept { side(d).may_try = side(d).is_sticky = false; }
+  /// The system call moved less than it was asked to, on a kind of descriptor where that means that it is drained.
+  void fell_short(Direction d) noexcept {
+    if (!side(d).is_sticky) side(d).may_try = false;
+  }
+  Runnable* target(Direction d) const noexcept { return side(d).target; }
+  bool is_armed(Direction d) const noexcept { return side(d).target != nullptr; }
+  /// Asks `loop` to queue `target` when `d` is ready.
+  void arm(EventLoop& loop, Direction d, Runnable& target);
+  void disarm(EventLoop& loop, Direction d) noexcept;
+
+  // For the loop.
+
+  /// Reports what the descriptor is ready for; queues what is armed.
+  void notify(EventLoop& loop, Readiness readiness) noexcept;
+  /// Set by a loop whose back end reports each edge by itself, so that arm() need not tell it.
+  bool is_edge_triggered = false;
+
+ private:
+  struct Side {
+    Runnable* target = nullptr;
+    bool may_try = true;
+    bool is_sticky = false;   // keep trying until EAGAIN, whatever a short read suggests
+  };
+  Side& side(Direction d) noexcept { return sides_[static_cast<std::size_t>(d)]; }
+  const Side& side(Direction d) const noexcept { return sides_[static_cast<std::size_t>(d)]; }
+  void notify_side(EventLoop& loop, Direction d, bool is_exceptional) noexcept;
+
+  int fd_;
+  Mode mode_;
+  Side sides_[2];
+};
+
+}  // namespace tulp

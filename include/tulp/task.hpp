@@ -1,0 +1,147 @@
+// Task<T>: a function that runs on a fiber of its own; await, sleep, and running a program.  Floor 5, tasks.
+#pragma once
+#include <tulp/detail/task_state.hpp>
+#include <tulp/duration.hpp>
+#include <tulp/future.hpp>
+
+#include <concepts>
+#include <exception>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace tulp {
+
+namespace detail {
+/// What every handle to a task can do.
+template <class Derived>
+class TaskMembers {
+ public:
+  std::string name() const { return control().name(); }
+  void set_name(std::string name) { control().set_name(std::move(name)); }
+  /// How many cancellations have been asked for and not taken back.
+  unsigned cancelling() const noexcept { return control().cancelling(); }
+  /// Takes one request back; how many are left.  With the last one goes a cancellation that is not delivered yet.
+  unsigned uncancel() noexcept { return control().uncancel(); }
+  std::size_t stack_size_bytes() const noexcept { return control().stack_size_bytes(); }
+  /// How much of its stack has been touched, in whole pages: an upper bound, since stacks are reused.  0 before the first
+  /// step and after the end.
+  std::size_t stack_high_water_bytes() const noexcept { return control().stack_high_water_bytes(); }
+
+ private:
+  TaskControl& control() const noexcept { return *static_cast<const Derived&>(*this).state()->task(); }
+};
+}  // namespace detail
+
+/// A Future whose result a function provides, running on a fiber.  The loop owns a running task: dropping the handle
+/// detaches it, and its failure is still reported.
+template <class T = void>
+class Task : public Future<T>, public detail::TaskMembers<Task<T>> {
+ public:
+  using Future<T>::Future;
+};
+
+/// A task of any type: what can be said of it without its result.
+class TaskHandle : public detail::TaskMembers<TaskHandle> {
+ public:
+  TaskHandle() = default;
+  template <class T>
+  TaskHandle(const Task<T>& task) : state_(task.state()) {}
+  explicit TaskHandle(detail::Ref<detail::FutureState> state) noexcept : state_(std::move(state)) {}
+
+  /// False for what current_task() returns outside a task.
+  explicit operator bool() const noexcept { return static_cast<bool>(state_); }
+  bool done() const noexcept { return state_->is_done(); }
+  bool cancelled() const noexcept { return state_->status() == detail::FutureState::Status::cancelled; }
+  bool cancel(std::string message = {}) { return state_->cancel(std::move(message)); }
+  friend bool operator==(const TaskHandle& a, const TaskHandle& b) noexcept { return a.state_.get() == b.state_.get(); }
+
+  const detail::Ref<detail::FutureState>& state() const noexcept { return state_; }
+
+ private:
+  detail::Ref<detail::FutureState> state_;
+};
+
+/// The task that calls this; empty outside a task, and in callbacks.
+TaskHandle current_task();
+/// The tasks of this thread's loop that have not ended, in the order of their creation.
+std::vector<TaskHandle> all_tasks();
+
+/// Starts `f(args...)` as a task of this thread's loop.  Its first step is queued, never run inline.  Callable and
+/// arguments are stored decayed; the arguments are moved into the call.
+/// Throws: OsError - no memory for a stack; InvalidStateError - there is no loop, or it is closed.
+/// Source: PEP 3156 "Tasks".
+template <class F, class... Args>
+  requires(!std::same_as<std::decay_t<F>, TaskOptions>)
+[[gnu::noinline]] auto create_task(F&& f, Args&&... args);
+template <class F, class... Args>
+[[gnu::noinline]] auto create_task(TaskOptions options, F&& f, Args&&... args);
+
+/// Parks: until the future is done; returns at once if it is.  Any number of tasks may wait for one future.
+/// The value: copied, or moved if `future` is the last reference or T can only be moved.
+/// Cancel: what is waited for is cancelled too, unless somebody else waits for it.  If that is a task, this one stays
+/// parked until it has ended.
+/// Throws: what the future holds; FutureCancelledError - the future was cancelled by somebody else; InvalidStateError -
+/// outside a task, the task itself, or a future of another loop.
+template <class T>
+T await(Future<T> future) {
+  detail::wait_until_done(*future.state());
+  detail::Ref state = std::move(future).state();
+  return state->get(state->is_unique());
+}
+
+/// Parks: until `delay` has passed, never shorter.  sleep(0s) lets everything run that is ready, once.
+/// Cancel: the timer is gone.
+void sleep(Duration delay);
+/// POSIX's sleep() counts seconds; here a number without a unit does not compile.
+void sleep(unsigned) = delete;
+void sleep(int) = delete;
+
+/// Defers cancellation of the task that it is made in: the request waits until the last shield is gone, and comes at the
+/// park after that.  For cleanup that parks.
+class CancelShield {
+ public:
+  CancelShield();
+  CancelShield(const CancelShield&) = delete;
+  CancelShield& operator=(const CancelShield&) = delete;
+  ~CancelShield();
+
+ private:
+  detail::TaskControl& task_;
+};
+
+namespace detail {
+
+template <class F>
+auto start_task(EventLoop& loop, const TaskOptions& options, const void* caller, F bound) {
+  using T = std::decay_t<std::invoke_result_t<F&>>;
+  loop.check_usable();
+  auto state = Ref<FutureStateOf<T>>::adopt(new TaskState<T, F>(loop, options, caller, std::move(bound)));
+  start(*state->task());
+  return Task<T>(std::move(state));
+}
+
+}  // namespace detail
+
+template <class F, class... Args>
+  requires(!std::same_as<std::decay_t<F>, TaskOptions>)
+auto create_task(F&& f, Args&&... args) {
+  return detail::start_task(detail::loop_for_new_object(), {}, TULP_CALLER,
+                            detail::bind_once(std::forward<F>(f), std::forward<Args>(args)...));
+}
+
+template <class F, class... Args>
+auto create_task(TaskOptions options, F&& f, Args&&... args) {
+  return detail::start_task(detail::loop_for_new_object(), options, TULP_CALLER,
+                            detail::bind_once(std::forward<F>(f), std::forward<Args>(args)...));
+}
+
+template <class F>
+  requires std::invocable<std::decay_t<F>&>
+auto EventLoop::run_until_complete(F&& main) {
+  auto task = detail::start_task(*this, {}, TULP_CALLER, std::decay_t<F>(std::forward<F>(main)));
+  return run_until_complete(Future(std::move(task)));
+}
+
+}  // namespace tulp

@@ -1,0 +1,68 @@
+#include <netdb.h>
+#include <tulp/error.hpp>
+
+namespace tulp {
+namespace {
+
+class ResolveCategory : public std::error_category {
+ public:
+  const char* name() const noexcept override { return "getaddrinfo"; }
+  std::string message(int gai_error) const override { return ::gai_strerror(gai_error); }
+};
+
+/// Calls `use` with the kind of OsError that `error_number` has.
+template <class Use>
+auto with_kind(int error_number, const std::string& what, Use use) {
+  switch (error_number) {
+    case ECONNREFUSED: return use(ConnectionRefusedError(error_number, what));
+    case ECONNRESET: return use(ConnectionResetError(error_number, what));
+    case ECONNABORTED: return use(ConnectionAbortedError(error_number, what));
+    case EPIPE:
+    case ESHUTDOWN: return use(BrokenPipeError(error_number, what));
+    default: return use(OsError(error_number, what));
+  }
+}
+
+std::string incomplete(std::size_t partial, std::size_t expected) {
+  std::string text = "the stream ended after " + std::to_string(partial) + " bytes";
+  return expected == 0 ? text : text + " of " + std::to_string(expected);
+}
+
+}  // namespace
+
+std::exception_ptr make_os_error(int error_number, const std::string& what) {
+  return with_kind(error_number, what, [](auto error) { return std::make_exception_ptr(std::move(error)); });
+}
+
+void throw_os_error(int error_number, const std::string& what) {
+  with_kind(error_number, what, [](auto error) { throw error; });
+  __builtin_unreachable();
+}
+
+const std::error_category& resolve_category() noexcept {
+  static const ResolveCategory category;
+  return category;
+}
+
+ResolveError::ResolveError(int gai_error, const std::string& what)
+    : std::system_error(gai_error, resolve_category(), what) {}
+
+IncompleteReadError::IncompleteReadError(std::string partial, std::size_t expected)
+    : std::runtime_error(incomplete(partial.size(), expected)), partial_(std::move(partial)), expected_(expected) {}
+
+std::string describe(const std::exception_ptr& error) {
+  if (!error) return "no error";
+  try {
+    std::rethrow_exception(error);
+  } catch (const std::exception& e) {
+    return e.what();
+  } catch (const CancelledError& e) {
+    return e.message().empty() ? "cancelled" : "cancelled: " + e.message();
+  } catch (const KeyboardInterrupt&) {
+    return "interrupted";
+  } catch (...) {
+    return "an exception that is not a std::exception";
+  }
+}
+
+}  // namespace tulp

@@ -1,0 +1,73 @@
+// sys: the table of system calls.  Floor 1, base.
+//
+// Every system call of the library goes through this table and never through libc's name, for two reasons: a test puts
+// its own function in, and so makes the k-th call fail, come back short or be interrupted; and libtulp-blocking, which
+// takes over libc's names, must not catch the library itself.  Each entry behaves as its man page says: -1 and errno.
+#pragma once
+#include <netdb.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+#include <cerrno>
+#include <ctime>
+
+struct epoll_event;
+
+namespace tulp {
+
+struct SystemCalls {
+  ssize_t (*read)(int, void*, size_t);
+  ssize_t (*write)(int, const void*, size_t);
+  ssize_t (*readv)(int, const iovec*, int);
+  ssize_t (*writev)(int, const iovec*, int);
+  int (*close)(int);
+  int (*fcntl)(int, int, int);
+
+  int (*socket)(int, int, int);
+  int (*bind)(int, const sockaddr*, socklen_t);
+  int (*listen)(int, int);
+  int (*accept4)(int, sockaddr*, socklen_t*, int);
+  int (*connect)(int, const sockaddr*, socklen_t);
+  int (*shutdown)(int, int);
+  int (*getsockname)(int, sockaddr*, socklen_t*);
+  int (*getpeername)(int, sockaddr*, socklen_t*);
+  int (*getsockopt)(int, int, int, void*, socklen_t*);
+  int (*setsockopt)(int, int, int, const void*, socklen_t);
+  ssize_t (*recv)(int, void*, size_t, int);
+  ssize_t (*send)(int, const void*, size_t, int);
+  ssize_t (*sendmsg)(int, const msghdr*, int);
+
+  int (*getaddrinfo)(const char*, const char*, const addrinfo*, addrinfo**);
+  void (*freeaddrinfo)(addrinfo*);
+
+  int (*poll)(pollfd*, nfds_t, int);
+  int (*epoll_create1)(int);
+  int (*epoll_ctl)(int, int, int, epoll_event*);
+  int (*epoll_wait)(int, epoll_event*, int, int);
+  int (*epoll_pwait2)(int, epoll_event*, int, const timespec*, const sigset_t*);
+  int (*eventfd)(unsigned, int);
+  int (*pipe2)(int*, int);
+
+  void* (*mmap)(void*, size_t, int, int, int, off_t);
+  int (*munmap)(void*, size_t);
+  int (*mprotect)(void*, size_t, int);
+  int (*madvise)(void*, size_t, int);
+
+  int (*sigaction)(int, const struct sigaction*, struct sigaction*);
+};
+
+/// The table in force.  Changed only by tests, while no loop runs.
+extern SystemCalls sys;
+
+/// Runs `call` again for as long as a signal interrupts it.
+template <class Call>
+auto retry_on_eintr(Call call) {
+  for (;;) {
+    const auto result = call();
+    if (result != -1 || errno != EINTR) return result;
+  }
+}
+
+}  // namespace tulp

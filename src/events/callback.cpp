@@ -1,0 +1,40 @@
+#include <tulp/event_loop.hpp>
+#include <tulp/handle.hpp>
+
+namespace tulp::detail {
+
+void Callback::run() noexcept {
+  if (state_ == State::pending) {
+    state_ = State::done;
+    try {
+      invoke();
+    } catch (...) {
+      loop_.call_exception_handler({.message = "a callback failed",
+                                    .exception = std::current_exception(),
+                                    .object = "callback",
+                                    .created_at = created_at_});
+    }
+    destroy_callable();
+  }
+  drop_ref();
+}
+
+void Callback::discard() noexcept {
+  cancel();
+  drop_ref();
+}
+
+void Callback::cancel() noexcept {
+  if (state_ != State::pending) return;
+  state_ = State::cancelled;
+  destroy_callable();
+}
+
+void TimedCallback::cancel() noexcept {
+  const bool was_waiting = is_scheduled();
+  if (was_waiting) loop().stop_timer(*this);
+  Callback::cancel();
+  if (was_waiting) drop_ref();   // the loop's: it never queued the callback
+}
+
+}  // namespace tulp::detail

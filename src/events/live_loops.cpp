@@ -1,0 +1,79 @@
+#include "events/live_loops.hpp"
+
+#include <algorithm>
+#include <cstdio>
+#include <mutex>
+#include <vector>
+
+#include <tulp/error.hpp>
+
+#include "base/code_address.hpp"
+
+namespace tulp {
+namespace {
+
+struct LiveLoops {
+  std::recursive_mutex mutex;   // an exception handler may make or drop loops and futures of its own
+  std::vector<EventLoop*> loops;
+};
+
+/// Never destroyed: a static object's future may die after it.
+LiveLoops& live() {
+  static auto& registry = *new LiveLoops;
+  return registry;
+}
+
+class Report final : public Runnable {
+ public:
+  Report(EventLoop& loop, ExceptionContext context) : loop_(loop), context_(std::move(context)) {}
+  void run() noexcept override {
+    loop_.call_exception_handler(context_);
+    delete this;
+  }
+  void discard() noexcept override {
+    print(context_);
+    delete this;
+  }
+
+ private:
+  EventLoop& loop_;
+  ExceptionContext context_;
+};
+
+}  // namespace
+
+void remember_live_loop(EventLoop& loop) {
+  const std::lock_guard lock(live().mutex);
+  live().loops.push_back(&loop);
+}
+
+void forget_live_loop(EventLoop& loop) noexcept {
+  const std::lock_guard lock(live().mutex);
+  std::erase(live().loops, &loop);
+}
+
+void report_to_loop(EventLoop& loop, ExceptionContext context) noexcept {
+  if (get_running_loop() == &loop) return loop.call_exception_handler(context);
+  const std::lock_guard lock(live().mutex);
+  const auto& loops = live().loops;
+  if (std::find(loops.begin(), loops.end(), &loop) == loops.end()) return print(context);
+  if (!loop.is_running()) return loop.call_exception_handler(context);
+  auto* report = new Report(loop, std::move(context));
+  if (!loop.post_threadsafe(*report)) report->discard();
+}
+
+void print(const ExceptionContext& context) noexcept {
+  try {
+    std::string text = "tulp: " + context.message;
+    if (context.exception) text += ": " + describe(context.exception);
+    if (!context.object.empty()) text += "\n  " + context.object;
+    if (context.created_at != nullptr)
+      text += (context.object.empty() ? "\n  created at " : ", created at ") + describe_code_address(context.created_at);
+    text += '\n';
+    std::fwrite(text.data(), 1, text.size(), stderr);
+  } catch (const std::exception& error) {   // no memory left for the text
+    std::fprintf(stderr, "tulp: %s (%s)\n", context.message.c_str(), error.what());
+  }
+}
+
+}  // namespace tulp

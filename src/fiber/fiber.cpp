@@ -1,0 +1,74 @@
+#include "fiber/fiber.hpp"
+
+#include <cxxabi.h>
+
+#include <boost/context/detail/fcontext.hpp>
+#include <cerrno>
+
+#include "fiber/overflow.hpp"
+
+namespace tulp {
+
+namespace context = boost::context::detail;
+
+namespace {
+[[gnu::tls_model("initial-exec")]] constinit thread_local Fiber* running = nullptr;
+}
+
+Fiber* current_fiber() noexcept { return running; }
+
+/// The first frame of every fiber.
+void enter_fiber(void* came_from_context, void* came_from) noexcept {
+  Fiber& self = *running;
+  self.arrive(came_from_context, *static_cast<Fiber*>(came_from));
+  self.program_->entry(self);
+  __builtin_unreachable();
+}
+
+namespace {
+
+/// What make_fcontext starts.  Marks its return address as undefined, so that debuggers, backtrace() and the exception
+/// unwinder know that a stack ends here.
+[[noreturn]] void first_frame(context::transfer_t from) {
+#if defined(__x86_64__)
+  asm volatile(".cfi_undefined rip");
+#elif defined(__aarch64__)
+  asm volatile(".cfi_undefined x30");
+#endif
+  enter_fiber(from.fctx, from.data);
+  __builtin_unreachable();
+}
+
+}  // namespace
+
+Fiber::Fiber(const Stack& stack, const FiberProgram& program) noexcept
+    : context_(context::make_fcontext(stack.top(), stack.size_bytes, first_frame)),
+      program_(&program),
+      stack_(stack) {
+  sanitizer_.open(stack.low, stack.size_bytes);
+  watch_for_overflow();
+}
+
+Fiber::~Fiber() {
+  if (program_ != nullptr) sanitizer_.close();
+}
+
+void Fiber::switch_to(Fiber& next) noexcept {
+  auto& globals = *reinterpret_cast<ExceptionGlobals*>(abi::__cxa_get_globals());
+  exceptions_ = globals;
+  globals = next.exceptions_;
+  int& error_number = errno;
+  errno_ = error_number;
+  error_number = next.errno_;
+  running = &next;
+  sanitizer_.before_jump(next.sanitizer_);
+  const auto from = context::jump_fcontext(next.context_, this);
+  arrive(from.fctx, *static_cast<Fiber*>(from.data));
+}
+
+inline void Fiber::arrive(void* came_from_context, Fiber& came_from) noexcept {
+  came_from.context_ = came_from_context;
+  sanitizer_.after_jump(came_from.sanitizer_);
+}
+
+}  // namespace tulp

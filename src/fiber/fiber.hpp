@@ -1,0 +1,76 @@
+// Fiber: a flow of control with a stack of its own, and the switch from one to another.  Floor 2, fiber.
+//
+// A fiber stays on its thread for life.  What belongs to a flow of control travels with the switch: registers, errno,
+// the C++ exceptions being handled and being thrown, and the sanitizers' idea of the stack.  Boost 1.88 and later keep
+// the exception state inside boost::context::fiber; the raw context used here never does, so it is kept exactly once.
+#pragma once
+#include <span>
+#include <string_view>
+
+#include "fiber/sanitizer.hpp"
+#include "fiber/stack.hpp"
+
+namespace tulp {
+
+class Fiber;
+
+/// What a report says about whoever uses a fiber.
+struct FiberLabel {
+  std::string_view name;
+  const void* created_at;   // a return address
+};
+
+/// What all fibers of one pool do.
+struct FiberProgram {
+  void (*entry)(Fiber&) noexcept;   // never returns
+  /// Describes the user; a name that is not stored anywhere is written into `buffer`.  Called from a signal handler: does
+  /// not allocate.
+  FiberLabel (*label)(const void* user, std::span<char> buffer) noexcept;
+};
+
+class Fiber {
+ public:
+  /// The flow that the thread itself runs.
+  Fiber() = default;
+  /// A flow that begins in program.entry when it is first switched to.
+  Fiber(const Stack& stack, const FiberProgram& program) noexcept;
+  Fiber(const Fiber&) = delete;
+  Fiber& operator=(const Fiber&) = delete;
+  ~Fiber();
+
+  /// Leaves this flow, which is the running one, for `next`; returns when somebody switches back to it.
+  void switch_to(Fiber& next) noexcept;
+
+  const Stack& stack() const noexcept { return stack_; }
+
+  /// How many exceptions unwind this flow, which is not running.
+  unsigned uncaught_exceptions() const noexcept { return exceptions_.uncaught_count; }
+  FiberLabel label(std::span<char> buffer) const noexcept {
+    return user != nullptr ? program_->label(user, buffer) : FiberLabel{"(none)", nullptr};
+  }
+
+  const void* user = nullptr;   // set by whoever runs on it
+
+ private:
+  friend void enter_fiber(void*, void*) noexcept;
+
+  // What __cxa_get_globals() points at, by the Itanium C++ ABI.
+  struct ExceptionGlobals {
+    void* caught;
+    unsigned uncaught_count;
+  };
+
+  void arrive(void* came_from_context, Fiber& came_from) noexcept;
+
+  void* context_ = nullptr;                 // where the flow stands while it is not running
+  ExceptionGlobals exceptions_{nullptr, 0};
+  int errno_ = 0;
+  const FiberProgram* program_ = nullptr;   // null: the thread's own flow
+  Stack stack_;
+  [[no_unique_address]] SanitizerState sanitizer_;
+};
+
+/// The fiber that runs on this thread; null before the first switch.
+Fiber* current_fiber() noexcept;
+
+}  // namespace tulp

@@ -1,0 +1,194 @@
+#include "loop/selector_event_loop.hpp"
+
+#include <sys/eventfd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+
+#include <tulp/error.hpp>
+
+namespace tulp {
+namespace {
+
+constexpr std::uint64_t wake_up_token = ~std::uint64_t{0};
+
+// While entries keep coming, so many batches may run, for so long, before the next poll.
+constexpr int batches_per_poll = 64;
+constexpr std::chrono::microseconds time_per_poll{50};
+
+}  // namespace
+
+SelectorEventLoop::SelectorEventLoop(std::unique_ptr<Selector> selector) : selector_(std::move(selector)) {
+  wake_up_ = UniqueFd(sys.eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!wake_up_) throw_os_error(errno, "eventfd");
+  selector_->add(wake_up_.get(), {.read = true}, Selector::Trigger::edge, wake_up_token);
+}
+
+SelectorEventLoop::~SelectorEventLoop() { close(); }
+
+// Running.
+
+void SelectorEventLoop::run_forever() {
+  const RunScope running(*this);
+  do run_once();
+  while (!is_stopping_);
+  is_stopping_ = false;
+}
+
+void SelectorEventLoop::run_once() {
+  poll();
+  queue_due_timers();
+  run_batches();
+}
+
+/// Sleeps only if nothing is ready, and queues what the selector and other threads have.
+void SelectorEventLoop::poll() {
+  const Duration timeout = time_to_wait();
+  is_asleep_.store(timeout > Duration::zero(), std::memory_order_seq_cst);
+  const std::size_t count = selector_->wait(inbox_.empty() ? timeout : Duration::zero(), events_);
+  is_asleep_.store(false, std::memory_order_relaxed);
+  for (std::size_t i = 0; i < count; ++i) deliver(events_[i]);
+  inbox_.take(ready_);
+}
+
+Duration SelectorEventLoop::time_to_wait() const {
+  if (!ready_.empty() || is_stopping_) return Duration::zero();
+  if (timers_.empty() || timers_.next() == TimePoint::max()) return Duration::max();
+  return timers_.next() - time();
+}
+
+void SelectorEventLoop::queue_due_timers() {
+  if (timers_.empty()) return;
+  const TimePoint now = time();
+  while (!timers_.empty() && timers_.next() <= now) ready_.push(timers_.pop().target());
+}
+
+void SelectorEventLoop::run_batches() {
+  run_batch();
+  if (ready_.empty() || is_stopping_) return;
+  const TimePoint limit = std::chrono::steady_clock::now() + time_per_poll;
+  for (int batches = 1; batches < batches_per_poll && !ready_.empty() && !is_stopping_; ++batches) {
+    run_batch();
+    if (std::chrono::steady_clock::now() >= limit) break;
+  }
+}
+
+/// Runs the entries that are there now.  Those that they add wait for the next batch.
+void SelectorEventLoop::run_batch() noexcept {
+  for (batch_left_ = ready_.size(); batch_left_ > 0;) {
+    --batch_left_;
+    ready_.pop().run();
+  }
+  run_deferred();
+}
+
+Runnable* SelectorEventLoop::take_task_step() noexcept {
+  if (batch_left_ == 0 || ready_.front().kind() != Runnable::Kind::task_step || debug()) return nullptr;
+  --batch_left_;
+  return &ready_.pop();
+}
+
+void SelectorEventLoop::close() {
+  if (!begin_close()) return;
+  destroy_services();
+  inbox_.close(ready_);
+  while (!timers_.empty()) ready_.push(timers_.pop().target());
+  while (!ready_.empty()) ready_.pop().discard();
+  selector_.reset();
+  wake_up_.reset();
+}
+
+// Queueing.
+
+void SelectorEventLoop::post(Runnable& entry) noexcept {
+  if (is_closed() && selector_ == nullptr) return entry.discard();
+  ready_.push(entry);
+}
+
+bool SelectorEventLoop::post_threadsafe(Runnable& entry) noexcept {
+  if (!inbox_.push(entry)) return false;
+  if (is_asleep_.exchange(false, std::memory_order_seq_cst)) {
+    const std::uint64_t one = 1;
+    retry_on_eintr([&] { return sys.write(wake_up_.get(), &one, sizeof one); });
+  }
+  return true;
+}
+
+void SelectorEventLoop::stop_timer(Timer& timer) noexcept {
+  if (timer.is_scheduled()) timers_.remove(timer);
+}
+
+// Descriptors.
+
+std::uint64_t SelectorEventLoop::token_of(int fd) const noexcept {
+  const auto number = static_cast<std::uint32_t>(fd);
+  return std::uint64_t{slots_[number].generation} << 32 | number;
+}
+
+void SelectorEventLoop::add_fd(FdWatch& watch) {
+  const auto number = static_cast<std::size_t>(watch.fd());
+  if (watch.fd() < 0) throw_os_error(EBADF, "watching descriptor " + std::to_string(watch.fd()));
+  if (number >= slots_.size()) slots_.resize(std::max(number + 1, 2 * slots_.size()));
+  Slot& slot = slots_[number];
+  if (slot.watch != nullptr)
+    throw InvalidStateError("descriptor " + std::to_string(watch.fd()) + " is watched by this event loop already");
+  ++slot.generation;
+  const bool wants_edges = watch.mode() == FdWatch::Mode::once;
+  selector_->add(watch.fd(), {.read = watch.is_armed(Direction::read), .write = watch.is_armed(Direction::write)},
+                 wants_edges ? Selector::Trigger::edge : Selector::Trigger::level, token_of(watch.fd()));
+  watch.is_edge_triggered = wants_edges && selector_->has_edges();
+  slot.watch = &watch;
+}
+
+void SelectorEventLoop::update_fd(FdWatch& watch) noexcept {
+  selector_->modify(watch.fd(),
+                    {.read = watch.is_armed(Direction::read), .write = watch.is_armed(Direction::write)},
+                    token_of(watch.fd()));
+}
+
+void SelectorEventLoop::remove_fd(FdWatch& watch) noexcept {
+  selector_->remove(watch.fd());
+  slots_[static_cast<std::size_t>(watch.fd())].watch = nullptr;
+}
+
+void SelectorEventLoop::deliver(const SelectorEvent& event) noexcept {
+  if (event.token == wake_up_token) return drain_wake_up();
+  const auto number = static_cast<std::uint32_t>(event.token);
+  if (event.token != token_of(static_cast<int>(number)) || slots_[number].watch == nullptr) return;
+  slots_[number].watch->notify(
+      *this, {.readable = event.readable, .writable = event.writable, .exceptional = event.exceptional});
+}
+
+/// With edges each write to an eventfd is reported by itself, read or not: nothing need be drained.
+void SelectorEventLoop::drain_wake_up() noexcept {
+  if (selector_->has_edges()) return;
+  std::uint64_t count = 0;
+  retry_on_eintr([&] { return sys.read(wake_up_.get(), &count, sizeof count); });
+}
+
+// Making one.
+
+namespace {
+
+SelectorKind selector_from_environment() {
+  const char* name = std::getenv("TULP_SELECTOR");
+  if (name == nullptr || *name == '\0' || std::string_view(name) == "best") return SelectorKind::epoll;
+  if (std::string_view(name) == "epoll") return SelectorKind::epoll;
+  if (std::string_view(name) == "poll") return SelectorKind::poll;
+  throw std::invalid_argument(std::string("TULP_SELECTOR: there is no selector '") + name + "'");
+}
+
+std::unique_ptr<Selector> make_selector(SelectorKind kind) {
+  if (kind == SelectorKind::best) kind = selector_from_environment();
+  return kind == SelectorKind::poll ? make_poll_selector() : make_epoll_selector();
+}
+
+}  // namespace
+
+std::unique_ptr<EventLoop> EventLoopPolicy::new_event_loop(const LoopOptions& options) {
+  return std::make_unique<SelectorEventLoop>(make_selector(options.selector));
+}
+
+}  // namespace tulp

@@ -1,0 +1,68 @@
+// SelectorEventLoop: the loop of this library, over a Selector.  Floor 7, loop.
+#pragma once
+#include <tulp/event_loop.hpp>
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "base/unique_fd.hpp"
+#include "events/timer_queue.hpp"
+#include "selector/selector.hpp"
+
+namespace tulp {
+
+/// One iteration: poll; queue what is ready; queue what is due; run exactly the entries that are there now.
+class SelectorEventLoop final : public EventLoop {
+ public:
+  /// Throws: OsError - a descriptor or memory is missing.
+  explicit SelectorEventLoop(std::unique_ptr<Selector> selector);
+  ~SelectorEventLoop() override;
+
+  TimePoint time() const override { return std::chrono::steady_clock::now(); }
+  void run_forever() override;
+  void stop() override { is_stopping_ = true; }
+  void close() override;
+
+  void post(Runnable& entry) noexcept override;
+  bool post_threadsafe(Runnable& entry) noexcept override;
+  Runnable* take_task_step() noexcept override;
+  void start_timer(Timer& timer) override { timers_.push(timer); }
+  void stop_timer(Timer& timer) noexcept override;
+  void add_fd(FdWatch& watch) override;
+  void update_fd(FdWatch& watch) noexcept override;
+  void remove_fd(FdWatch& watch) noexcept override;
+
+ private:
+  /// A watched descriptor.  The generation tells an event for this watch from one for an earlier watch of the same number.
+  struct Slot {
+    FdWatch* watch = nullptr;
+    std::uint32_t generation = 0;
+  };
+
+  void run_once();
+  void poll();
+  void queue_due_timers();
+  void run_batches();
+  void run_batch() noexcept;
+
+  Duration time_to_wait() const;
+  void deliver(const SelectorEvent& event) noexcept;
+  void drain_wake_up() noexcept;
+  std::uint64_t token_of(int fd) const noexcept;
+
+  std::unique_ptr<Selector> selector_;
+  UniqueFd wake_up_;                        // an eventfd
+  std::vector<Slot> slots_;                 // by descriptor
+  std::array<SelectorEvent, 512> events_;
+  TimerQueue timers_;
+  RunQueue ready_;
+  std::size_t batch_left_ = 0;              // how many entries of ready_ belong to the batch that runs
+  bool is_stopping_ = false;
+  Inbox inbox_;
+  std::atomic<bool> is_asleep_ = false;
+};
+
+}  // namespace tulp

@@ -1,0 +1,85 @@
+// How a loop ends: what can finish by itself may, and what cannot does not hold up the rest.
+#include <tulp/detail/task_control.hpp>
+#include <tulp/event_loop.hpp>
+
+#include <algorithm>
+#include <string>
+
+#include <tulp/error.hpp>
+
+#include "events/live_loops.hpp"
+
+namespace tulp {
+namespace {
+
+constexpr Duration default_limit = std::chrono::seconds(5);
+
+/// Lets run_forever() return after one batch, for which it may have waited.
+class StopAfterBatch final : public detail::Deferred {
+ public:
+  explicit StopAfterBatch(EventLoop& loop) : loop_(loop) { loop.defer(*this); }
+  void run_deferred() noexcept override { loop_.stop(); }
+
+ private:
+  EventLoop& loop_;
+};
+
+/// Runs `loop` until `done()`, which is asked before each iteration, or until `limit` has passed.
+template <class Done>
+void run_until(EventLoop& loop, Duration limit, Done done) {
+  bool is_late = false;
+  TimerHandle clock = loop.call_later(limit, [&] { is_late = true; });
+  while (!is_late && !done()) {
+    const StopAfterBatch stop(loop);
+    loop.run_forever();
+  }
+  clock.cancel();
+}
+
+void leak(detail::TaskControl& task) noexcept {
+  print({.message = "the event loop closes, and a task has not ended; its stack is leaked",
+         .object = "task '" + task.name() + "'",
+         .created_at = task.state().created_at()});
+  task.unlink();
+}
+
+}  // namespace
+
+void EventLoop::shut_down(Duration limit) {
+  using Shutdown = detail::LoopService::Shutdown;
+  const bool can_run = get_running_loop() == nullptr;
+  shut_down_services(Shutdown::refuse);
+  if (can_run && !tasks_.empty()) {
+    run_until(*this, limit, [this] {
+      tasks_.for_each([](detail::TaskControl& task) {
+        if (task.cancelling() == 0) task.request_cancel("the event loop closes");
+      });
+      return tasks_.empty();
+    });
+  }
+  tasks_.for_each(leak);
+  shut_down_services(Shutdown::finish);
+  if (can_run && !is_quiet()) run_until(*this, limit, [this] { return is_quiet(); });
+  if (is_quiet()) return;
+  shut_down_services(Shutdown::abort);
+  if (can_run) run_until(*this, limit, [this] { return is_quiet(); });
+}
+
+bool EventLoop::begin_close() {
+  if (is_running_) throw InvalidStateError("cannot close a running event loop");
+  if (is_closed_) return false;
+  shut_down(default_limit);
+  is_closed_ = true;
+  return true;
+}
+
+void EventLoop::shut_down_services(detail::LoopService::Shutdown phase) {
+  for (std::size_t i = 0; i < services_.size(); ++i) services_[i].service->shut_down(phase);
+}
+
+bool EventLoop::is_quiet() const {
+  return std::all_of(services_.begin(), services_.end(),
+                     [](const ServiceEntry& entry) { return entry.service->is_quiet(); });
+}
+
+}  // namespace tulp

@@ -1,0 +1,221 @@
+#include <tulp/task.hpp>
+
+#include <cxxabi.h>
+
+#include <cstdio>
+#include <exception>
+
+#include <tulp/error.hpp>
+
+#include "fiber/fiber_pool.hpp"
+#include "tasks/scheduler.hpp"
+
+namespace tulp {
+namespace detail {
+
+namespace {
+
+std::size_t stack_size_of(const TaskOptions& options) {
+  return options.stack_size_bytes != 0 ? round_stack_size(options.stack_size_bytes) : default_stack_size_bytes();
+}
+
+}  // namespace
+
+TaskControl::TaskControl(FutureState& state, const TaskOptions& options)
+    : Runnable(Kind::task_step),
+      state_(state),
+      pool_(Scheduler::pool_for(stack_size_of(options))),
+      number_(state.loop().next_task_number()) {
+  if (!options.name.empty()) set_name(options.name);
+}
+
+TaskControl::~TaskControl() = default;
+
+void start(TaskControl& task) {
+  task.pool_.reserve();
+  task.state_.add_ref();   // the loop's, until the task ends
+  task.loop().tasks().push_back(task);
+  task.loop().post(task);
+}
+
+std::string TaskControl::name() const { return name_ ? *name_ : "Task-" + std::to_string(number_); }
+
+void TaskControl::set_name(std::string name) { name_ = std::make_unique<std::string>(std::move(name)); }
+
+FiberLabel TaskControl::label(std::span<char> buffer) const noexcept {
+  if (name_) return {*name_, state_.created_at()};
+  constexpr std::string_view prefix = "Task-";
+  char* at = buffer.data() + buffer.size();
+  auto number = number_;
+  do *--at = static_cast<char>('0' + number % 10);
+  while ((number /= 10) != 0);
+  at -= prefix.size();
+  prefix.copy(at, prefix.size());
+  return {{at, static_cast<std::size_t>(buffer.data() + buffer.size() - at)}, state_.created_at()};
+}
+
+std::size_t TaskControl::stack_size_bytes() const noexcept { return pool_.stack_size_bytes(); }
+
+std::size_t TaskControl::stack_high_water_bytes() const noexcept {
+  return fiber_ != nullptr ? fiber_->stack().high_water_bytes() : 0;
+}
+
+// The life of a task.
+
+/// On the task's own fiber.
+void TaskControl::execute() noexcept {
+  auto status = FutureState::Status::cancelled;
+  std::exception_ptr error;
+  std::string message;
+  if (is_cancel_pending_) {
+    message = cancel_message();
+  } else {
+    try {
+      call();
+      status = FutureState::Status::has_value;
+    } catch (const CancelledError& cancelled) {
+      message = cancelled.message();
+    } catch (const abi::__forced_unwind&) {
+      std::terminate();   // pthread_exit() on a fiber: it would unwind into nowhere
+    } catch (...) {
+      status = FutureState::Status::failed;
+      error = std::current_exception();
+    }
+  }
+  conclude(status, std::move(error), std::move(message));
+}
+
+/// Everything that the body held is gone before anybody hears of the end.
+void TaskControl::conclude(FutureState::Status status, std::exception_ptr error, std::string message) noexcept {
+  shield();
+  destroy_callable();
+  // A request that nobody has seen ends the task as cancelled, unless it came too late to stop what gave the result.
+  if (status == FutureState::Status::has_value && is_cancel_pending_ && !is_cancel_late_) {
+    status = FutureState::Status::cancelled;
+    message = cancel_message();
+  }
+  fiber_ = nullptr;
+  unlink();
+  if (status == FutureState::Status::failed)
+    state_.fail(std::move(error));
+  else
+    end(status, std::move(message));
+  state_.drop_ref();
+}
+
+void TaskControl::discard() noexcept {}   // a loop that closes deals with its tasks itself
+
+// Cancellation.
+
+unsigned TaskControl::uncancel() noexcept {
+  if (cancel_request_count_ > 0 && --cancel_request_count_ == 0) is_cancel_pending_ = false;
+  return cancel_request_count_;
+}
+
+/// A chain of tasks that wait for each other is cancelled from its head to its end without recursion.
+bool TaskControl::request_cancel(std::string message) {
+  if (state_.is_done()) return false;
+  for (TaskControl* task = this; task != nullptr;) task = task->cancel_this_or_next(message);
+  return true;
+}
+
+TaskControl* TaskControl::cancel_this_or_next(const std::string& message) noexcept {
+  if (state_.is_done()) return nullptr;
+  ++cancel_request_count_;
+  cancel_message_ = message.empty() ? nullptr : std::make_unique<std::string>(message);
+  if (is_interrupted_) return nullptr;   // the CancelledError that is on its way serves this request too
+  const bool is_woken = park_ != nullptr && is_queued();
+  if (park_ != nullptr && !is_woken && is_interruptible()) {
+    TaskControl* next = nullptr;
+    if (park_->pass_on(message, next)) return next;
+    park_->undo();
+    is_interrupted_ = true;
+    loop().post(*this);
+    return nullptr;
+  }
+  is_cancel_pending_ = true;
+  is_cancel_late_ = is_woken;
+  return nullptr;
+}
+
+bool TaskControl::is_interruptible() const noexcept {
+  return shield_depth_ == 0 && fiber_->uncaught_exceptions() == 0;
+}
+
+void TaskControl::throw_cancelled() {
+  is_cancel_pending_ = false;
+  throw CancelledError(cancel_message());
+}
+
+void throw_if_cancelled() {
+  TaskControl& me = *running_task();
+  if (me.is_cancel_pending_ && me.shield_depth_ == 0 && std::uncaught_exceptions() == 0) me.throw_cancelled();
+}
+
+TaskControl& require_task(const char* function) {
+  TaskControl* task = running_task();
+  if (task == nullptr)
+    throw InvalidStateError(std::string(function) + "() may park and thus needs a task: it was called outside a fiber, or in "
+                                                    "a callback");
+  return *task;
+}
+
+// Waiting for a future.
+
+bool Park::pass_on(const std::string&, TaskControl*&) noexcept { return false; }
+
+namespace {
+
+class FuturePark final : public Park, public Waiter {
+ public:
+  FuturePark(TaskControl& me, FutureState& future) noexcept : Waiter(me), future_(future) {}
+
+  void undo() noexcept override { unlink(); }
+  bool pass_on(const std::string& message, TaskControl*& next) noexcept override {
+    if (!future_.is_awaited_only_by(*this)) return false;
+    is_passed_on_ = true;
+    next = future_.task();
+    if (next == nullptr) future_.cancel(message);
+    return true;
+  }
+  bool is_passed_on() const noexcept { return is_passed_on_; }
+
+ private:
+  FutureState& future_;
+  bool is_passed_on_ = false;
+};
+
+}  // namespace
+
+void wait_until_done(FutureState& future) {
+  TaskControl& me = require_task("await");
+  if (&future.loop() != &me.loop()) throw InvalidStateError("await: the future belongs to a different event loop");
+  if (&future == &me.state()) throw InvalidStateError("await: a task cannot wait for itself");
+  if (future.is_done()) return;
+  throw_if_cancelled();
+  FuturePark wait(me, future);
+  future.add_waiter(wait);
+  park(wait);
+  if (wait.is_passed_on() && future.status() == FutureState::Status::cancelled)
+    throw CancelledError(me.cancel_message());
+}
+
+}  // namespace detail
+
+TaskHandle current_task() {
+  detail::TaskControl* task = detail::running_task();
+  return task != nullptr ? TaskHandle(detail::Ref<detail::FutureState>::share(&task->state())) : TaskHandle();
+}
+
+std::vector<TaskHandle> all_tasks() {
+  std::vector<TaskHandle> tasks;
+  get_event_loop().tasks().for_each([&](detail::TaskControl& task) {
+    tasks.emplace_back(detail::Ref<detail::FutureState>::share(&task.state()));
+  });
+  return tasks;
+}
+
+CancelShield::CancelShield() : task_(detail::require_task("CancelShield")) { task_.shield(); }
+CancelShield::~CancelShield() { task_.unshield(); }
+
+}  // namespace tulp
