@@ -171,7 +171,8 @@ class EventLoop {
   /// Takes the oldest entry off the queue if it is a task's step that this iteration would run anyway; else null.  A task
   /// that parks goes straight on to it.  A loop that does not want that returns null always.
   virtual Runnable* take_task_step() noexcept { return nullptr; }
-  /// Queues `timer`'s target at timer.when(), after those that are due at the same time and were started before.
+  /// Queues `timer`'s target at timer.when(), unless it is queued already, and after those that are due at the same time
+  /// and were started before.
   virtual void start_timer(Timer& timer) = 0;
   /// Does nothing if the timer is not scheduled.
   virtual void stop_timer(Timer& timer) noexcept = 0;

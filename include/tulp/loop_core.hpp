@@ -2,6 +2,7 @@
 //
 // Whoever writes an EventLoop of his own needs this header and event_loop.hpp; whoever uses one does not.
 #pragma once
+#include <tulp/detail/assert.hpp>
 #include <tulp/duration.hpp>
 
 #include <atomic>
@@ -46,7 +47,9 @@ class RunQueue {
   bool empty() const noexcept { return first_ == nullptr; }
   std::size_t size() const noexcept { return size_; }
 
+  /// `entry` is in no queue.
   void push(Runnable& entry) noexcept {
+    TULP_ASSERT(!entry.is_queued_);
     entry.next_ = nullptr;
     entry.is_queued_ = true;
     *end_ = &entry;

@@ -62,7 +62,10 @@ Duration SelectorEventLoop::time_to_wait() const {
 void SelectorEventLoop::queue_due_timers() {
   if (timers_.empty()) return;
   const TimePoint now = time();
-  while (!timers_.empty() && timers_.next() <= now) ready_.push(timers_.pop().target());
+  while (!timers_.empty() && timers_.next() <= now) {
+    Runnable& target = timers_.pop().target();
+    if (!target.is_queued()) ready_.push(target);   // something else may have woken it first
+  }
 }
 
 void SelectorEventLoop::run_batches() {
@@ -94,7 +97,10 @@ void SelectorEventLoop::close() {
   if (!begin_close()) return;
   destroy_services();
   inbox_.close(ready_);
-  while (!timers_.empty()) ready_.push(timers_.pop().target());
+  while (!timers_.empty()) {
+    Runnable& target = timers_.pop().target();
+    if (!target.is_queued()) ready_.push(target);
+  }
   while (!ready_.empty()) ready_.pop().discard();
   selector_.reset();
   wake_up_.reset();

@@ -98,6 +98,7 @@ void park(Park& park) {
   me.park_ = &park;
   Scheduler::leave(*me.fiber_, me.loop());
   me.park_ = nullptr;
+  me.operation_count_ = 0;
   if (me.is_interrupted_) [[unlikely]] {
     me.is_interrupted_ = false;
     me.throw_cancelled();

@@ -32,6 +32,11 @@ void yield_now() {
   throw_if_cancelled();   // nothing was obtained that could be lost
 }
 
+void begin_operation(TaskControl& me) {
+  constexpr std::uint16_t operations_per_turn = 64;
+  if (++me.operation_count_ > operations_per_turn) yield_now();
+}
+
 }  // namespace detail
 
 void sleep(Duration delay) {

@@ -77,6 +77,7 @@ class TaskControl : public Runnable, public ListHook<TaskControl> {
   friend void start(TaskControl& task);
   friend void throw_if_cancelled();
   friend void park(Park& park);
+  friend void begin_operation(TaskControl& me);
 
   TaskControl* cancel_this_or_next(const std::string& message) noexcept;
   bool is_interruptible() const noexcept;
@@ -93,6 +94,7 @@ class TaskControl : public Runnable, public ListHook<TaskControl> {
   std::unique_ptr<std::string> cancel_message_;
   std::uint32_t cancel_request_count_ = 0;
   std::uint16_t shield_depth_ = 0;
+  std::uint16_t operation_count_ = 0;         // I/O operations since the last park
   bool is_cancel_pending_ = false;            // to be thrown at the next park
   bool is_cancel_late_ = false;               // the pending request came when the task had been woken with a result
   bool is_interrupted_ = false;               // this park was undone
@@ -115,6 +117,8 @@ TaskControl& require_task(const char* function);
 void park(Park& park);
 /// To be called before a wait is linked.  Throws: CancelledError - a cancellation is pending and may be delivered.
 void throw_if_cancelled();
+/// Before an I/O operation that may succeed at once: lets others run after so many of them without a park.
+void begin_operation(TaskControl& me);
 /// Lets everything run that is ready, once.  Throws: InvalidStateError - outside a task; CancelledError.
 void yield_now();
 /// Parks until `future` is done, whatever its end; returns at once if it is.

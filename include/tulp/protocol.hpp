@@ -1,0 +1,52 @@
+// Protocols: what an application says to what its transport tells it.  Floor 6, transports.
+//
+// start -> connection_made [-> data_received]* [-> eof_received]? -> connection_lost -> end
+//
+// All of these are plain callbacks: they must not park.  Each is called from the loop, except pause_writing and
+// resume_writing, which may be called from inside Transport::write.  Whatever they throw is reported to the loop's
+// exception handler; connection_made and data_received that throw also end the connection.
+// Source: PEP 3156 "Protocols".
+#pragma once
+#include <cstddef>
+#include <exception>
+#include <memory>
+#include <span>
+#include <string_view>
+
+namespace tulp {
+
+class Transport;
+
+class BaseProtocol {
+ public:
+  virtual ~BaseProtocol() = default;
+  /// The last call, exactly once.  Null after close(), abort() or the peer's clean end; else what ended the connection.
+  virtual void connection_lost(std::exception_ptr) {}
+  /// The transport's buffer has passed its high-water mark: write no more for now.  Never nested.
+  virtual void pause_writing() {}
+  /// The buffer has fallen to its low-water mark.  May be missing if the connection is lost meanwhile.
+  virtual void resume_writing() {}
+};
+
+/// Receives bytes as they come, in views that live as long as the call.
+class Protocol : public BaseProtocol {
+ public:
+  virtual void connection_made(std::shared_ptr<Transport>) {}
+  /// At least one byte, at most 256 KiB; where one call ends means nothing.
+  virtual void data_received(std::string_view) {}
+  /// The peer will send no more.  False: the transport closes itself.  True: writing goes on, until close().
+  virtual bool eof_received() { return false; }
+};
+
+/// Receives bytes in memory of its own.
+class BufferedProtocol : public BaseProtocol {
+ public:
+  virtual void connection_made(std::shared_ptr<Transport>) {}
+  /// Where the next bytes go; at least one byte.  `hint` is how many would be good.
+  virtual std::span<char> get_buffer(std::size_t hint) = 0;
+  /// So many bytes were put at the beginning of the buffer.
+  virtual void buffer_updated(std::size_t size) = 0;
+  virtual bool eof_received() { return false; }
+};
+
+}  // namespace tulp

@@ -1,0 +1,130 @@
+// StreamReader, StreamWriter and what makes them: connections as sequential code uses them.  Floor 8, streams.
+#pragma once
+#include <tulp/duration.hpp>
+#include <tulp/server.hpp>
+#include <tulp/transport.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace tulp {
+
+namespace detail {
+class Stream;
+struct ReaderState;
+}  // namespace detail
+
+/// For StreamReader::read(): everything until the end of the stream.
+inline constexpr std::size_t to_eof = static_cast<std::size_t>(-1);
+
+/// The reading half of a connection.  Every read parks until it can be satisfied, and leaves nothing read ahead but what
+/// a read had to look at.
+///
+/// One task reads at a time; a second one gets InvalidStateError at once.
+/// Cancel: nothing has been consumed; what had come stays for the next read.
+/// Throws, from every read: OsError - the connection failed, after what arrived before has been read; OsError with
+/// ECANCELED - the stream was closed on this side; TimeoutError - see set_read_timeout().
+/// Source: asyncio.StreamReader.
+class StreamReader {
+ public:
+  explicit StreamReader(std::shared_ptr<detail::Stream> stream, std::size_t limit_bytes);
+  StreamReader(StreamReader&&) noexcept;
+  StreamReader& operator=(StreamReader&&) noexcept;
+  ~StreamReader();
+
+  /// At least one byte and at most `n`, as soon as any is there; empty at the end of the stream.  read() waits for the end
+  /// and gives everything up to it.
+  std::string read(std::size_t n = to_eof);
+  /// A line with its '\n'; without it the last one at the end of the stream; empty at the end.
+  /// Throws: LimitOverrunError - no '\n' within the limit; the data stay.
+  std::string readline();
+  /// As readline(), into `line`, whose memory is reused; false at the end of the stream.
+  bool readline_into(std::string& line);
+  /// Throws: IncompleteReadError - the stream ended first; what there was is in its partial().
+  std::string readexactly(std::size_t n);
+  void readexactly_into(std::span<char> into);
+  /// Up to and including `separator`, which must not be empty.
+  /// Throws: IncompleteReadError - the stream ended first; LimitOverrunError - none within the limit; the data stay.
+  std::string readuntil(std::string_view separator);
+  /// At least one byte, straight into the caller's memory; 0 at the end of the stream.
+  std::size_t read_into(std::span<char> into);
+  /// At least one byte, in memory of the reader's own, until the next read; empty at the end of the stream.
+  std::string_view read_view();
+
+  /// True when the end of the stream was seen and everything before it was read.
+  bool at_eof() const noexcept;
+  /// From now on a read that waits longer throws TimeoutError; what had come stays.  Duration::max() is for ever.
+  void set_read_timeout(Duration timeout);
+
+ private:
+  std::unique_ptr<detail::ReaderState> state_;
+};
+
+/// The writing half of a connection.  Dropping it closes the connection as close() does: what was written is sent in the
+/// background.
+///
+/// Small writes are gathered, and sent in one system call when the task parks, or when it drains or closes.
+/// Throws, from every write: OsError - the connection failed; InvalidStateError - after close() or write_eof().
+/// Source: asyncio.StreamWriter.
+class StreamWriter {
+ public:
+  explicit StreamWriter(std::shared_ptr<detail::Stream> stream);
+  StreamWriter(StreamWriter&&) noexcept;
+  StreamWriter& operator=(StreamWriter&&) noexcept;
+  ~StreamWriter();
+
+  /// Parks: while more than the high-water mark waits to be sent, so that memory stays bounded.
+  /// Cancel: data up to the high-water mark (64 KiB) have been queued whole; of larger data a part may have been sent, and
+  /// then the stream is broken: later writes throw, and close() becomes abort().
+  void write(std::string_view data);
+  /// Queues all of it, however much that is.  Does not park.
+  void write_nowait(std::string_view data);
+  /// As write() of one after another.
+  void writelines(std::span<const std::string_view> pieces);
+  /// Sends what was gathered.  Parks: until the buffer has fallen to its low-water mark.
+  void drain();
+  /// Half-closes, after what was written.  Does not park.
+  void write_eof();
+  bool can_write_eof() const noexcept;
+
+  /// Closes the connection after what was written has been sent.  Does not park; may be called twice.
+  void close();
+  /// Parks: until the connection is closed.  Throws: OsError - what ended it.
+  void wait_closed();
+  bool is_closing() const noexcept;
+
+  std::any get_extra_info(std::string_view key) const { return transport().get_extra_info(key); }
+  template <class V>
+  std::optional<V> get_extra_info(std::string_view key) const {
+    return transport().template get_extra_info<V>(key);
+  }
+  Transport& transport() const noexcept;
+
+ private:
+  std::shared_ptr<detail::Stream> stream_;
+};
+
+struct Streams {
+  StreamReader reader;
+  StreamWriter writer;
+};
+
+/// Parks: until the connection stands.  Cancel: there is none.
+/// Throws: ResolveError - the name has no address; OsError, of the kind that the attempts had - all addresses failed;
+/// TimeoutError - options.timeout.
+Streams open_connection(std::string host, std::uint16_t port, ConnectOptions options = {});
+
+/// Calls `handler(reader, writer)` in a task of its own for each connection.  A handler that throws is reported; its
+/// connection is closed when it drops its writer.  An empty host is every address of this machine.
+/// Parks: until the sockets listen.
+/// Throws: ResolveError, OsError.
+Server start_server(std::function<void(StreamReader, StreamWriter)> handler, std::string host, std::uint16_t port,
+                    ServerOptions options = {});
+
+}  // namespace tulp

@@ -1,0 +1,109 @@
+#include <arpa/inet.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstring>
+#include <ostream>
+#include <stdexcept>
+
+#include <tulp/address.hpp>
+
+namespace tulp {
+namespace {
+
+constexpr std::size_t path_offset = offsetof(sockaddr_un, sun_path);
+
+std::uint32_t scope_number(const std::string& scope) {
+  const unsigned index = ::if_nametoindex(scope.c_str());
+  if (index != 0) return index;
+  const bool is_number = !scope.empty() && scope.size() < 10 &&
+                         std::all_of(scope.begin(), scope.end(), [](char c) { return c >= '0' && c <= '9'; });
+  return is_number ? static_cast<std::uint32_t>(std::stoul(scope)) : 0;
+}
+
+}  // namespace
+
+Address::Address(const sockaddr* address, std::size_t size) noexcept
+    : size_(static_cast<std::uint32_t>(std::min(size, sizeof bytes_))) {
+  static_assert(sizeof(sockaddr_un) <= sizeof bytes_ && sizeof(sockaddr_in6) <= sizeof bytes_);
+  std::memcpy(bytes_, address, size_);
+}
+
+std::optional<Address> Address::parse(std::string_view text, std::uint16_t port) {
+  const std::string host(text);
+  if (host.find('\0') != std::string::npos) return std::nullopt;
+  sockaddr_in v4{};
+  if (::inet_pton(AF_INET, host.c_str(), &v4.sin_addr) == 1) {
+    v4.sin_family = AF_INET;
+    v4.sin_port = htons(port);
+    return Address(reinterpret_cast<const sockaddr*>(&v4), sizeof v4);
+  }
+  sockaddr_in6 v6{};
+  const auto percent = host.find('%');
+  if (::inet_pton(AF_INET6, host.substr(0, percent).c_str(), &v6.sin6_addr) != 1) return std::nullopt;
+  if (percent != std::string::npos) {
+    v6.sin6_scope_id = scope_number(host.substr(percent + 1));
+    if (v6.sin6_scope_id == 0) return std::nullopt;
+  }
+  v6.sin6_family = AF_INET6;
+  v6.sin6_port = htons(port);
+  return Address(reinterpret_cast<const sockaddr*>(&v6), sizeof v6);
+}
+
+Address Address::unix_path(std::string_view path) {
+  sockaddr_un un{};
+  if (path.empty()) throw std::invalid_argument("a Unix socket needs a path");
+  if (path.size() >= sizeof un.sun_path)
+    throw std::invalid_argument("the path of a Unix socket is limited to 107 bytes: " + std::string(path));
+  un.sun_family = AF_UNIX;
+  path.copy(un.sun_path, path.size());
+  const bool is_abstract = path.front() == '\0';
+  return Address(reinterpret_cast<const sockaddr*>(&un), path_offset + path.size() + (is_abstract ? 0 : 1));
+}
+
+int Address::family() const noexcept { return size_ == 0 ? AF_UNSPEC : data()->sa_family; }
+
+std::uint16_t Address::port() const noexcept {
+  switch (family()) {
+    case AF_INET: return ntohs(reinterpret_cast<const sockaddr_in*>(bytes_)->sin_port);
+    case AF_INET6: return ntohs(reinterpret_cast<const sockaddr_in6*>(bytes_)->sin6_port);
+    default: return 0;
+  }
+}
+
+std::string Address::host() const {
+  char text[INET6_ADDRSTRLEN + IF_NAMESIZE];
+  if (family() == AF_INET)
+    return ::inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in*>(bytes_)->sin_addr, text, sizeof text);
+  if (family() == AF_INET6) {
+    const auto* v6 = reinterpret_cast<const sockaddr_in6*>(bytes_);
+    std::string host = ::inet_ntop(AF_INET6, &v6->sin6_addr, text, sizeof text);
+    if (v6->sin6_scope_id == 0) return host;
+    const char* name = ::if_indextoname(v6->sin6_scope_id, text);
+    return host + '%' + (name != nullptr ? std::string(name) : std::to_string(v6->sin6_scope_id));
+  }
+  if (family() != AF_UNIX || size_ <= path_offset) return {};
+  const std::string_view path(bytes_ + path_offset, size_ - path_offset);
+  return std::string(path.front() == '\0' ? path : path.substr(0, path.find('\0')));
+}
+
+std::string Address::to_string() const {
+  switch (family()) {
+    case AF_INET: return host() + ':' + std::to_string(port());
+    case AF_INET6: return '[' + host() + "]:" + std::to_string(port());
+    case AF_UNIX: {
+      std::string path = host();
+      if (!path.empty() && path.front() == '\0') path.front() = '@';
+      return "unix:" + path;
+    }
+    default: return "no address";
+  }
+}
+
+std::ostream& operator<<(std::ostream& out, const Address& address) { return out << address.to_string(); }
+
+}  // namespace tulp

@@ -1,0 +1,38 @@
+#include "streams/stream.hpp"
+
+namespace tulp::detail {
+
+std::shared_ptr<Stream> Stream::open(EventLoop& loop, std::unique_ptr<ByteStream> bytes) {
+  auto stream = std::make_shared<Stream>();
+  stream->transport_ = StreamTransport::open(loop, std::move(bytes), stream);
+  return stream;
+}
+
+void Stream::connection_lost(std::exception_ptr error) {
+  error_ = std::move(error);
+  is_closed_ = true;
+  is_writing_paused_ = false;
+  drained_.wake_all();
+  closed_.wake_all();
+}
+
+void Stream::resume_writing() {
+  is_writing_paused_ = false;
+  drained_.wake_all();
+}
+
+void Stream::wait_closed() {
+  if (!is_closed_) closed_.wait();
+}
+
+Stream::WriteTurn::WriteTurn(Stream& stream) : stream_(stream) {
+  if (stream_.is_turn_taken_) stream_.turns_.wait();   // whoever wakes us hands the turn over
+  stream_.is_turn_taken_ = true;
+}
+
+Stream::WriteTurn::~WriteTurn() {
+  stream_.is_turn_taken_ = !stream_.turns_.empty();
+  stream_.turns_.wake_one();
+}
+
+}  // namespace tulp::detail

@@ -1,0 +1,57 @@
+// Stream: what a reader and a writer of one connection share.  Floor 8, streams.
+#pragma once
+#include <tulp/detail/wait_queue.hpp>
+#include <tulp/protocol.hpp>
+
+#include <exception>
+#include <memory>
+
+#include "transports/stream_transport.hpp"
+
+namespace tulp::detail {
+
+/// The protocol of a transport that is pulled: it hears of water marks and of the end.
+class Stream final : public BaseProtocol {
+ public:
+  /// Joins a new Stream to a new transport over `bytes`.
+  static std::shared_ptr<Stream> open(EventLoop& loop, std::unique_ptr<ByteStream> bytes);
+
+  void connection_lost(std::exception_ptr error) override;
+  void pause_writing() override { is_writing_paused_ = true; }
+  void resume_writing() override;
+
+  StreamTransport& transport() const noexcept { return *transport_; }
+  bool is_closed() const noexcept { return is_closed_; }
+  bool is_writing_paused() const noexcept { return is_writing_paused_; }
+  /// What ended the connection; null while it stands, and after a clean end.
+  const std::exception_ptr& error() const noexcept { return error_; }
+
+  /// Parks: until resume_writing or connection_lost.
+  void wait_for_drain() { drained_.wait(); }
+  /// Parks: until connection_lost.
+  void wait_closed();
+  /// One write at a time; a second one waits its turn, so that no two are mixed.
+  class WriteTurn {
+   public:
+    /// Parks: until it is this task's turn.
+    explicit WriteTurn(Stream& stream);
+    WriteTurn(const WriteTurn&) = delete;
+    WriteTurn& operator=(const WriteTurn&) = delete;
+    ~WriteTurn();
+
+   private:
+    Stream& stream_;
+  };
+
+ private:
+  std::shared_ptr<StreamTransport> transport_;
+  std::exception_ptr error_;
+  bool is_closed_ = false;
+  bool is_writing_paused_ = false;
+  bool is_turn_taken_ = false;
+  WaitQueue drained_;
+  WaitQueue closed_;
+  WaitQueue turns_;
+};
+
+}  // namespace tulp::detail

@@ -1,0 +1,251 @@
+#include <tulp/error.hpp>
+#include <tulp/stream.hpp>
+#include <tulp/task.hpp>
+
+#include <algorithm>
+#include <cstring>
+#include <optional>
+
+#include "streams/stream.hpp"
+
+namespace tulp {
+namespace detail {
+
+/// What a reader keeps between its calls.
+struct ReaderState {
+  std::shared_ptr<Stream> stream;
+  std::size_t limit_bytes;
+  Duration timeout = Duration::max();
+  std::string buffer;          // bytes that a read had to look at, and did not return
+  std::size_t head = 0;        // how many of them have been consumed
+  bool is_at_end = false;
+  bool is_busy = false;
+  std::unique_ptr<char[]> view_memory;   // for read_view()
+
+  std::string_view buffered() const noexcept { return std::string_view(buffer).substr(head); }
+  void consume(std::size_t count) noexcept {
+    head += count;
+    if (head == buffer.size()) {
+      buffer.clear();
+      head = 0;
+    }
+  }
+  void keep(std::string_view data) {
+    if (head > buffer.size() / 2) {
+      buffer.erase(0, head);
+      head = 0;
+    }
+    buffer.append(data);
+  }
+  std::string take(std::size_t count) {
+    std::string taken(buffered().substr(0, count));
+    consume(taken.size());
+    return taken;
+  }
+};
+
+namespace {
+
+constexpr std::size_t view_bytes = 64 * 1024;
+
+/// One read call: refuses a second one, and bounds how long it waits.
+class Reading {
+ public:
+  Reading(ReaderState& state, const char* function) : state_(state), me_(require_task(function)) {
+    if (state.is_busy)
+      throw InvalidStateError(std::string(function) + "() was called while another task reads from this stream");
+    state.is_busy = true;
+  }
+  Reading(const Reading&) = delete;
+  Reading& operator=(const Reading&) = delete;
+  ~Reading() { state_.is_busy = false; }
+
+  /// At least one byte straight from the transport, whose buffer is empty; 0 at the end of the stream.
+  std::size_t receive(std::span<char> into) {
+    if (state_.is_at_end) return 0;
+    StreamTransport& transport = state_.stream->transport();
+    begin_operation(me_);
+    for (;;) {
+      if (transport.is_closing()) throw_closed();
+      if (transport.may_try(Direction::read)) {
+        const ByteStream::Result result = transport.try_read(into);
+        switch (result.status) {
+          case ByteStream::Status::done: return result.bytes;
+          case ByteStream::Status::end: state_.is_at_end = true; return 0;
+          case ByteStream::Status::failed:
+            transport.fail(transport.stream_error());
+            std::rethrow_exception(transport.stream_error());
+          case ByteStream::Status::would_block: break;
+        }
+      }
+      wait(transport);
+    }
+  }
+
+  /// Receives once more into the reader's buffer; false at the end of the stream.
+  bool receive_more() {
+    const std::span<char> memory = me_.loop().service<OpenTransports>().read_buffer();
+    const std::size_t count = receive(memory);
+    state_.keep({memory.data(), count});
+    return count > 0;
+  }
+
+ private:
+  [[noreturn]] void throw_closed() const {
+    const Stream& stream = *state_.stream;
+    if (stream.error()) std::rethrow_exception(stream.error());
+    throw_os_error(ECANCELED, "read from " + stream.transport().peer() + ": the stream was closed on this side");
+  }
+
+  class ReadPark final : public Park {
+   public:
+    ReadPark(StreamTransport& transport, TaskControl& me) : transport_(transport) { transport_.arm_reader(me); }
+    ReadPark(const ReadPark&) = delete;
+    ReadPark& operator=(const ReadPark&) = delete;
+    ~ReadPark() { undo(); }
+    void undo() noexcept override { transport_.disarm_reader(); }
+
+   private:
+    StreamTransport& transport_;
+  };
+
+  void wait(StreamTransport& transport) {
+    throw_if_cancelled();
+    ReadPark wait(transport, me_);
+    if (state_.timeout.is_never()) return park(wait);
+    Timer limit(me_);
+    limit.set_when(after(me_.loop().time(), state_.timeout));
+    me_.loop().start_timer(limit);
+    struct Stop {
+      EventLoop& loop;
+      Timer& timer;
+      ~Stop() { loop.stop_timer(timer); }
+    } const stop{me_.loop(), limit};
+    park(wait);
+    if (!limit.is_scheduled() && !transport.may_try(Direction::read) && !transport.is_closing())
+      throw TimeoutError("read from " + transport.peer() + " timed out");
+  }
+
+  ReaderState& state_;
+  TaskControl& me_;
+};
+
+}  // namespace
+}  // namespace detail
+
+using detail::Reading;
+
+StreamReader::StreamReader(std::shared_ptr<detail::Stream> stream, std::size_t limit_bytes)
+    : state_(std::make_unique<detail::ReaderState>()) {
+  state_->stream = std::move(stream);
+  state_->limit_bytes = limit_bytes;
+}
+StreamReader::StreamReader(StreamReader&&) noexcept = default;
+StreamReader& StreamReader::operator=(StreamReader&&) noexcept = default;
+StreamReader::~StreamReader() = default;
+
+std::string StreamReader::read(std::size_t n) {
+  Reading reading(*state_, "StreamReader::read");
+  if (n == 0) return {};
+  if (n == to_eof) {
+    while (reading.receive_more()) {}
+    return state_->take(to_eof);
+  }
+  if (!state_->buffered().empty()) return state_->take(n);
+  const auto memory = detail::running_task()->loop().service<detail::OpenTransports>().read_buffer();
+  const std::size_t count = reading.receive(memory.first(std::min(n, memory.size())));
+  return std::string(memory.data(), count);
+}
+
+std::size_t StreamReader::read_into(std::span<char> into) {
+  Reading reading(*state_, "StreamReader::read_into");
+  if (into.empty()) return 0;
+  const std::string_view buffered = state_->buffered();
+  if (buffered.empty()) return reading.receive(into);
+  const std::size_t count = std::min(buffered.size(), into.size());
+  std::memcpy(into.data(), buffered.data(), count);
+  state_->consume(count);
+  return count;
+}
+
+std::string_view StreamReader::read_view() {
+  Reading reading(*state_, "StreamReader::read_view");
+  if (state_->view_memory == nullptr) state_->view_memory = std::make_unique_for_overwrite<char[]>(detail::view_bytes);
+  const std::span<char> memory(state_->view_memory.get(), detail::view_bytes);
+  const std::string_view buffered = state_->buffered();
+  if (buffered.empty()) return {memory.data(), reading.receive(memory)};
+  const std::size_t count = buffered.copy(memory.data(), memory.size());
+  state_->consume(count);
+  return {memory.data(), count};
+}
+
+void StreamReader::readexactly_into(std::span<char> into) {
+  Reading reading(*state_, "StreamReader::readexactly");
+  std::size_t count = state_->buffered().copy(into.data(), into.size());
+  // While the rest is awaited, what has come stays in the buffer: a cancellation must not lose it.
+  if (count == into.size()) return state_->consume(count);
+  while (state_->buffered().size() < into.size()) {
+    if (!reading.receive_more()) {
+      std::string partial = state_->take(to_eof);
+      throw IncompleteReadError(std::move(partial), into.size());
+    }
+  }
+  state_->buffered().copy(into.data(), into.size());
+  state_->consume(into.size());
+}
+
+std::string StreamReader::readexactly(std::size_t n) {
+  std::string data(n, '\0');
+  readexactly_into(data);
+  return data;
+}
+
+namespace {
+
+/// Receives until `separator` is in the buffer; where it ends, or nothing at the end of the stream.
+/// Throws: LimitOverrunError - it is not within the limit.
+std::optional<std::size_t> find_separator(Reading& reading, detail::ReaderState& state, std::string_view separator) {
+  std::size_t searched = 0;
+  for (;;) {
+    const std::string_view buffered = state.buffered();
+    const std::size_t at = buffered.find(separator, searched);
+    const std::size_t end = at == std::string_view::npos ? buffered.size() : at + separator.size();
+    if (end > state.limit_bytes) {
+      throw LimitOverrunError("no separator within the limit of " + std::to_string(state.limit_bytes) +
+                                  " bytes (limit_bytes in the options of the connection raises it)",
+                              at == std::string_view::npos ? end - separator.size() + 1 : at);
+    }
+    if (at != std::string_view::npos) return end;
+    searched = buffered.size() - std::min(buffered.size(), separator.size() - 1);
+    if (!reading.receive_more()) return std::nullopt;
+  }
+}
+
+}  // namespace
+
+bool StreamReader::readline_into(std::string& line) {
+  Reading reading(*state_, "StreamReader::readline");
+  const auto end = find_separator(reading, *state_, "\n");
+  const std::string_view found = state_->buffered().substr(0, end.value_or(to_eof));
+  line.assign(found);
+  state_->consume(found.size());
+  return !line.empty();
+}
+
+std::string StreamReader::readline() {
+  std::string line;
+  readline_into(line);
+  return line;
+}
+
+std::string StreamReader::readuntil(std::string_view separator) {
+  if (separator.empty()) throw std::invalid_argument("readuntil: the separator is empty");
+  Reading reading(*state_, "StreamReader::readuntil");
+  if (const auto end = find_separator(reading, *state_, separator)) return state_->take(*end);
+  throw IncompleteReadError(state_->take(to_eof), 0);
+}
+
+bool StreamReader::at_eof() const noexcept { return state_->is_at_end && state_->buffered().empty(); }
+void StreamReader::set_read_timeout(Duration timeout) { state_->timeout = timeout; }
+
+}  // namespace tulp

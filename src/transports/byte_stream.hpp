@@ -1,0 +1,51 @@
+// ByteStream: the pull face of a transport.  Floor 6, transports.
+//
+// Try, park, retry: whoever wants bytes tries, and if that would block arms a Runnable and tries again when it has been
+// queued.  Nothing is read ahead.
+#pragma once
+#include <sys/uio.h>
+#include <tulp/loop_core.hpp>
+
+#include <any>
+#include <cstddef>
+#include <exception>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace tulp::detail {
+
+class ByteStream {
+ public:
+  enum class Status : std::uint8_t { done, would_block, end, failed };
+  struct Result {
+    Status status;
+    std::size_t bytes = 0;   // with done
+  };
+
+  virtual ~ByteStream() = default;
+
+  /// `into` is not empty.
+  virtual Result try_read(std::span<char> into) noexcept = 0;
+  /// The views are not empty, and few.
+  virtual Result try_write(std::span<const iovec> views) noexcept = 0;
+  /// After failed: what it was.
+  virtual std::exception_ptr error() const = 0;
+  /// Whether a try may be more than a wasted system call.
+  virtual bool may_try(Direction direction) const noexcept = 0;
+  /// Queues `target` once when the direction is ready.
+  virtual void arm(Direction direction, Runnable& target) = 0;
+  virtual void disarm(Direction direction) noexcept = 0;
+
+  virtual bool can_write_eof() const noexcept = 0;
+  virtual void write_eof() noexcept = 0;
+  enum class Ending : std::uint8_t { orderly, reset };
+  /// Gives the descriptor back; nothing is called after that.
+  virtual void close(Ending ending) noexcept = 0;
+
+  virtual std::any get_extra_info(std::string_view key) const = 0;
+  /// The peer, for messages: "127.0.0.1:80".
+  virtual std::string peer() const = 0;
+};
+
+}  // namespace tulp::detail

@@ -1,0 +1,79 @@
+#include "transports/socket_stream.hpp"
+
+#include <sys/socket.h>
+
+#include <cerrno>
+
+#include <tulp/error.hpp>
+
+#include "net/socket.hpp"
+
+namespace tulp::detail {
+
+SocketStream::SocketStream(EventLoop& loop, UniqueFd socket, const Address& peer)
+    : loop_(loop),
+      socket_(std::move(socket)),
+      watch_(socket_.get(), FdWatch::Mode::once),
+      peer_(peer),
+      short_means_drained_(peer.family() != AF_UNIX) {
+  loop_.add_fd(watch_);
+}
+
+ByteStream::Result SocketStream::try_read(std::span<char> into) noexcept {
+  const ssize_t got = retry_on_eintr([&] { return sys.recv(socket_.get(), into.data(), into.size(), 0); });
+  if (got < 0) return fail("recv", Direction::read);
+  if (got == 0) return {Status::end};
+  const auto bytes = static_cast<std::size_t>(got);
+  if (bytes < into.size() && short_means_drained_) watch_.fell_short(Direction::read);
+  return {Status::done, bytes};
+}
+
+ByteStream::Result SocketStream::try_write(std::span<const iovec> views) noexcept {
+  ssize_t sent = 0;
+  std::size_t size = 0;
+  for (const iovec& view : views) size += view.iov_len;
+  if (views.size() == 1) {
+    sent = retry_on_eintr(
+        [&] { return sys.send(socket_.get(), views[0].iov_base, views[0].iov_len, MSG_NOSIGNAL); });
+  } else {
+    msghdr message{};
+    message.msg_iov = const_cast<iovec*>(views.data());
+    message.msg_iovlen = views.size();
+    sent = retry_on_eintr([&] { return sys.sendmsg(socket_.get(), &message, MSG_NOSIGNAL); });
+  }
+  if (sent < 0) return fail("send", Direction::write);
+  return {Status::done, static_cast<std::size_t>(sent)};
+}
+
+ByteStream::Result SocketStream::fail(const char* operation, Direction direction) noexcept {
+  if (errno == EAGAIN || errno == EWOULDBLOCK) {
+    watch_.would_block(direction);
+    return {Status::would_block};
+  }
+  error_number_ = errno;
+  failed_operation_ = operation;
+  return {Status::failed};
+}
+
+std::exception_ptr SocketStream::error() const {
+  return make_os_error(error_number_, std::string(failed_operation_) + ' ' + peer());
+}
+
+void SocketStream::write_eof() noexcept { sys.shutdown(socket_.get(), SHUT_WR); }
+
+void SocketStream::close(Ending ending) noexcept {
+  if (!socket_) return;
+  loop_.remove_fd(watch_);
+  if (ending == Ending::reset) reset_on_close(socket_.get());
+  socket_.reset();
+}
+
+std::any SocketStream::get_extra_info(std::string_view key) const {
+  if (key == "peername") return peer_;
+  if (!socket_) return {};
+  if (key == "socket") return socket_.get();
+  if (key == "sockname") return local_address(socket_.get());
+  return {};
+}
+
+}  // namespace tulp::detail

@@ -1,0 +1,44 @@
+// SocketStream: a connected stream socket.  Floor 6, transports.
+#pragma once
+#include <tulp/address.hpp>
+#include <tulp/event_loop.hpp>
+
+#include "base/unique_fd.hpp"
+#include "transports/byte_stream.hpp"
+
+namespace tulp::detail {
+
+class SocketStream final : public ByteStream {
+ public:
+  /// Begins to watch `socket`, which is non-blocking.  `peer` is whom it is connected to.
+  /// Throws: OsError - it cannot be watched.
+  SocketStream(EventLoop& loop, UniqueFd socket, const Address& peer);
+  ~SocketStream() override { close(Ending::orderly); }
+
+  Result try_read(std::span<char> into) noexcept override;
+  Result try_write(std::span<const iovec> views) noexcept override;
+  std::exception_ptr error() const override;
+  bool may_try(Direction direction) const noexcept override { return watch_.may_try(direction); }
+  void arm(Direction direction, Runnable& target) override { watch_.arm(loop_, direction, target); }
+  void disarm(Direction direction) noexcept override { watch_.disarm(loop_, direction); }
+  bool can_write_eof() const noexcept override { return true; }
+  void write_eof() noexcept override;
+  void close(Ending ending) noexcept override;
+  std::any get_extra_info(std::string_view key) const override;
+  std::string peer() const override { return peer_.to_string(); }
+
+  int fd() const noexcept { return socket_.get(); }
+
+ private:
+  Result fail(const char* operation, Direction direction) noexcept;
+
+  EventLoop& loop_;
+  UniqueFd socket_;
+  FdWatch watch_;
+  Address peer_;
+  bool short_means_drained_;   // TCP: a short read or write says that the next one would block
+  int error_number_ = 0;
+  const char* failed_operation_ = "";
+};
+
+}  // namespace tulp::detail

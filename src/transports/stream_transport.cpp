@@ -1,0 +1,363 @@
+#include "transports/stream_transport.hpp"
+
+#include <array>
+#include <string>
+#include <utility>
+
+#include <tulp/detail/task_control.hpp>
+#include <tulp/error.hpp>
+
+namespace tulp::detail {
+namespace {
+
+constexpr std::size_t read_buffer_bytes = 256 * 1024;
+constexpr std::size_t gather_bytes = 16 * 1024;
+constexpr unsigned dropped_writes_before_warning = 5;
+
+iovec to_iovec(std::string_view data) { return {const_cast<char*>(data.data()), data.size()}; }
+
+}  // namespace
+
+// The loop's open transports.
+
+void OpenTransports::add(StreamTransport& transport) noexcept { open_.push_back(transport); }
+
+void OpenTransports::shut_down(Shutdown phase) {
+  if (phase == Shutdown::refuse) return;
+  open_.for_each([phase](StreamTransport& transport) {
+    if (phase == Shutdown::finish) return transport.close();
+    if (const std::size_t unsent = transport.get_write_buffer_size())
+      transport.loop().call_exception_handler(
+          {.message = std::to_string(unsent) + " bytes to " + transport.peer() + " were not sent"});
+    transport.abort();
+  });
+}
+
+std::span<char> OpenTransports::read_buffer() {
+  if (read_buffer_ == nullptr) read_buffer_ = std::make_unique_for_overwrite<char[]>(read_buffer_bytes);
+  return {read_buffer_.get(), read_buffer_bytes};
+}
+
+// Beginning.
+
+StreamTransport::StreamTransport(EventLoop& loop, std::unique_ptr<ByteStream> stream,
+                                 std::shared_ptr<BaseProtocol> protocol)
+    : loop_(loop), stream_(std::move(stream)), protocol_(std::move(protocol)) {
+  choose_face();
+}
+
+std::shared_ptr<StreamTransport> StreamTransport::open(EventLoop& loop, std::unique_ptr<ByteStream> stream,
+                                                       std::shared_ptr<BaseProtocol> protocol) {
+  auto transport = std::make_shared<StreamTransport>(loop, std::move(stream), std::move(protocol));
+  loop.service<OpenTransports>().add(*transport);
+  transport->self_ = transport;
+  if (transport->pushed_ != nullptr || transport->buffered_ != nullptr)
+    loop.post(transport->made_);
+  else
+    transport->is_made_ = true;
+  return transport;
+}
+
+void StreamTransport::choose_face() {
+  pushed_ = dynamic_cast<Protocol*>(protocol_.get());
+  buffered_ = dynamic_cast<BufferedProtocol*>(protocol_.get());
+}
+
+void StreamTransport::set_protocol(std::shared_ptr<BaseProtocol> protocol) {
+  if (protocol == nullptr) throw std::invalid_argument("set_protocol: null");
+  protocol_ = std::move(protocol);
+  choose_face();
+  go_on_reading();
+}
+
+template <class Call>
+std::exception_ptr StreamTransport::guarded(const char* method, Call call) noexcept {
+  const CallbackScope no_parking;
+  try {
+    call();
+    return nullptr;
+  } catch (...) {
+    loop_.call_exception_handler({.message = std::string("a protocol's ") + method + " failed",
+                                  .exception = std::current_exception(),
+                                  .object = "transport to " + peer()});
+    return std::current_exception();
+  }
+}
+
+void StreamTransport::on_made() {
+  if (state_ == State::gone) return;
+  is_made_ = true;
+  const auto error = guarded("connection_made", [this] {
+    if (pushed_ != nullptr) pushed_->connection_made(shared_from_this());
+    if (buffered_ != nullptr) buffered_->connection_made(shared_from_this());
+  });
+  if (error) return lose(error, ByteStream::Ending::reset);
+  go_on_reading();
+}
+
+// Reading, for protocols: one piece in each turn.
+
+bool StreamTransport::wants_to_read() const noexcept {
+  return state_ == State::open && is_made_ && !is_reading_paused_ && !has_peer_ended_;
+}
+
+bool StreamTransport::is_reading() const noexcept { return wants_to_read(); }
+
+void StreamTransport::pause_reading() {
+  is_reading_paused_ = true;
+  if (puller_ == nullptr && state_ == State::open) stream_->disarm(Direction::read);
+}
+
+void StreamTransport::resume_reading() {
+  is_reading_paused_ = false;
+  go_on_reading();
+}
+
+void StreamTransport::go_on_reading() {
+  if (!wants_to_read() || (pushed_ == nullptr && buffered_ == nullptr) || readable_.is_queued()) return;
+  if (stream_->may_try(Direction::read))
+    loop_.post(readable_);
+  else
+    stream_->arm(Direction::read, readable_);
+}
+
+void StreamTransport::on_readable() {
+  if (!wants_to_read()) return;
+  const std::span<char> memory = memory_to_read_into();
+  if (memory.empty()) return;
+  const ByteStream::Result result = stream_->try_read(memory);
+  switch (result.status) {
+    case ByteStream::Status::done: deliver(memory, result.bytes); break;
+    case ByteStream::Status::would_block: break;
+    case ByteStream::Status::end: return on_end();
+    case ByteStream::Status::failed: return fail(stream_->error());
+  }
+  go_on_reading();
+}
+
+/// Empty if the protocol gives none, which ends the connection.
+std::span<char> StreamTransport::memory_to_read_into() {
+  if (buffered_ == nullptr) return loop_.service<OpenTransports>().read_buffer();
+  std::span<char> memory;
+  auto error = guarded("get_buffer", [&] {
+    memory = buffered_->get_buffer(read_buffer_bytes);
+    if (memory.empty()) throw InvalidStateError("get_buffer() returned an empty buffer");
+  });
+  if (error == nullptr) return memory;
+  fail(std::move(error));
+  return {};
+}
+
+void StreamTransport::deliver(std::span<char> memory, std::size_t bytes) {
+  auto error = guarded(buffered_ != nullptr ? "buffer_updated" : "data_received", [&] {
+    if (buffered_ != nullptr)
+      buffered_->buffer_updated(bytes);
+    else
+      pushed_->data_received({memory.data(), bytes});
+  });
+  if (error) fail(std::move(error));
+}
+
+void StreamTransport::on_end() {
+  has_peer_ended_ = true;
+  bool keeps_writing = false;
+  auto error = guarded("eof_received", [&] {
+    keeps_writing = buffered_ != nullptr ? buffered_->eof_received() : pushed_->eof_received();
+  });
+  if (error) return fail(std::move(error));
+  if (!keeps_writing) close();
+}
+
+// Reading, for streams.
+
+void StreamTransport::arm_reader(Runnable& reader) {
+  puller_ = &reader;
+  stream_->arm(Direction::read, reader);
+}
+
+void StreamTransport::disarm_reader() noexcept {
+  puller_ = nullptr;
+  if (state_ == State::open) stream_->disarm(Direction::read);
+}
+
+void StreamTransport::wake(Runnable*& waiter) noexcept {
+  Runnable* const woken = std::exchange(waiter, nullptr);
+  if (woken != nullptr && !woken->is_queued()) loop_.post(*woken);
+}
+
+// Writing.
+
+void StreamTransport::check_writable() const {
+  if (state_ == State::closing || (state_ == State::open && eof_ != Eof::none))
+    throw InvalidStateError(eof_ != Eof::none ? "write() after write_eof()" : "write() after close()");
+}
+
+void StreamTransport::write(std::string_view data) {
+  const std::string_view pieces[] = {data};
+  writelines(pieces);
+}
+
+void StreamTransport::writelines(std::span<const std::string_view> pieces) {
+  check_writable();
+  if (state_ != State::open || write_error_) {
+    if (++dropped_write_count_ == dropped_writes_before_warning)
+      loop_.call_exception_handler({.message = "write() keeps being called after the connection to " + peer() + " was lost"});
+    return;
+  }
+  if (pieces.size() == 1) return enqueue(pieces[0].substr(send(pieces[0])));
+  for (const std::string_view piece : pieces) queue_.append(piece);
+  send({});
+  check_high_water();
+}
+
+std::size_t StreamTransport::send(std::string_view data) {
+  if (write_error_ || state_ == State::lost || state_ == State::gone) return data.size();
+  std::size_t taken = 0;
+  while (!is_send_blocked_ && (!queue_.empty() || taken < data.size())) {
+    std::array<iovec, 2> views;
+    std::size_t count = 0;
+    const std::string_view rest = data.substr(taken);
+    if (!queue_.empty()) views[count++] = to_iovec(queue_.view());
+    if (!rest.empty()) views[count++] = to_iovec(rest);
+    const std::size_t queued = queue_.size();
+    const ByteStream::Result result = stream_->try_write({views.data(), count});
+    if (result.status == ByteStream::Status::failed) {
+      on_write_failed();
+      return data.size();
+    }
+    if (result.status == ByteStream::Status::would_block) {
+      wait_until_writable();
+      break;
+    }
+    queue_.consume(std::min(result.bytes, queued));
+    taken += result.bytes - std::min(result.bytes, queued);
+  }
+  return taken;
+}
+
+void StreamTransport::gather(std::string_view data) {
+  queue_.append(data);
+  if (is_send_blocked_) return check_high_water();
+  if (queue_.size() >= gather_bytes)
+    send({});
+  else if (!ListHook<Deferred>::is_linked())
+    loop_.defer(*this);
+}
+
+void StreamTransport::enqueue(std::string_view data) {
+  if (data.empty()) return;
+  queue_.append(data);
+  check_high_water();
+}
+
+void StreamTransport::run_deferred() noexcept {
+  if (state_ != State::open && state_ != State::closing) return;
+  send({});
+  on_queue_shrunk();
+}
+
+void StreamTransport::wait_until_writable() {
+  is_send_blocked_ = true;
+  stream_->arm(Direction::write, writable_);
+}
+
+void StreamTransport::on_writable() {
+  if (state_ != State::open && state_ != State::closing) return;
+  is_send_blocked_ = false;
+  if (feeder_ != nullptr) return wake(feeder_);
+  send({});
+  on_queue_shrunk();
+}
+
+/// What had to wait for bytes to go.
+void StreamTransport::on_queue_shrunk() {
+  if (is_writing_paused_ && queue_.size() <= low_) {
+    is_writing_paused_ = false;
+    guarded("resume_writing", [this] { protocol_->resume_writing(); });
+  }
+  if (!queue_.empty()) return;
+  if (eof_ == Eof::asked) {
+    eof_ = Eof::sent;
+    stream_->write_eof();
+  }
+  if (state_ == State::closing) lose(nullptr, ByteStream::Ending::orderly);
+}
+
+void StreamTransport::check_high_water() {
+  if (is_writing_paused_ || queue_.size() <= high_ || protocol_ == nullptr) return;
+  is_writing_paused_ = true;
+  guarded("pause_writing", [this] { protocol_->pause_writing(); });
+}
+
+void StreamTransport::set_write_buffer_limits(WriteBufferLimits limits) {
+  const std::size_t high = limits.high_bytes ? *limits.high_bytes : limits.low_bytes ? 4 * *limits.low_bytes : 64 * 1024;
+  const std::size_t low = limits.low_bytes.value_or(high / 4);
+  if (low > high) throw std::invalid_argument("set_write_buffer_limits: the low-water mark is above the high one");
+  high_ = high;
+  low_ = low;
+  check_high_water();
+}
+
+void StreamTransport::write_eof() {
+  if (state_ != State::open || eof_ != Eof::none) return;
+  eof_ = Eof::asked;
+  send({});
+  on_queue_shrunk();
+}
+
+// Ending.
+
+/// A protocol hears at once.  A stream may still have bytes to read that came before: its writes alone fail.
+void StreamTransport::on_write_failed() {
+  write_error_ = stream_->error();
+  queue_.clear();
+  if (state_ == State::closing || pushed_ != nullptr || buffered_ != nullptr) return fail(write_error_);
+  is_writing_paused_ = false;
+  wake(feeder_);
+  guarded("resume_writing", [this] { protocol_->resume_writing(); });
+}
+
+void StreamTransport::break_writing(std::exception_ptr error) noexcept { write_error_ = std::move(error); }
+
+void StreamTransport::fail(std::exception_ptr error) { lose(std::move(error), ByteStream::Ending::orderly); }
+
+void StreamTransport::close() {
+  if (state_ != State::open) return;
+  if (write_error_) return lose(nullptr, ByteStream::Ending::reset);
+  state_ = State::closing;
+  stream_->disarm(Direction::read);
+  wake(puller_);
+  send({});
+  if (state_ == State::closing && queue_.empty()) lose(nullptr, ByteStream::Ending::orderly);
+}
+
+void StreamTransport::abort() { lose(nullptr, ByteStream::Ending::reset); }
+
+/// The only way to the end.
+void StreamTransport::lose(std::exception_ptr error, ByteStream::Ending ending) noexcept {
+  if (state_ == State::lost || state_ == State::gone) return;
+  state_ = State::lost;
+  lost_error_ = std::move(error);
+  ending_ = ending;
+  queue_.clear();
+  ListHook<Deferred>::unlink();
+  stream_->disarm(Direction::read);
+  stream_->disarm(Direction::write);
+  wake(puller_);
+  wake(feeder_);
+  loop_.post(lost_);
+}
+
+void StreamTransport::on_lost() {
+  const auto self = std::move(self_);
+  state_ = State::gone;
+  guarded("connection_lost", [this] { protocol_->connection_lost(lost_error_); });
+  stream_->close(ending_);
+  ListHook<StreamTransport>::unlink();
+  pushed_ = nullptr;
+  buffered_ = nullptr;
+  protocol_ = nullptr;
+  if (gone_callback_) std::exchange(gone_callback_, nullptr)();
+}
+
+}  // namespace tulp::detail

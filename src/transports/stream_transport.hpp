@@ -1,0 +1,170 @@
+// StreamTransport: the one implementation of Transport, over any ByteStream.  Floor 6, transports.
+//
+// It has two faces.  With a Protocol or a BufferedProtocol it pushes: a pump reads and calls them.  With any other
+// protocol (a stream's) nobody reads here: whoever wants bytes pulls them.  Writing, flow control and the end of the
+// connection are the same for both.
+#pragma once
+#include <tulp/event_loop.hpp>
+#include <tulp/transport.hpp>
+
+#include <functional>
+#include <memory>
+#include <string_view>
+
+#include "transports/byte_stream.hpp"
+#include "transports/write_queue.hpp"
+
+namespace tulp::detail {
+
+class StreamTransport;
+
+/// The open transports of a loop, which owns them.
+class OpenTransports : public LoopService {
+ public:
+  explicit OpenTransports(EventLoop&) {}
+  void add(StreamTransport& transport) noexcept;
+  void shut_down(Shutdown phase) override;
+  bool is_quiet() const override { return open_.empty(); }
+  std::span<char> read_buffer();
+
+ private:
+  IntrusiveList<StreamTransport> open_;
+  std::unique_ptr<char[]> read_buffer_;   // shared by all pumps and readers: each empties it before anybody else runs
+};
+
+class StreamTransport final : public Transport,
+                              public std::enable_shared_from_this<StreamTransport>,
+                              public ListHook<StreamTransport>,
+                              private Deferred {
+ public:
+  /// Calls protocol.connection_made in the next iteration, if it is a Protocol or BufferedProtocol, and begins to read
+  /// after that.
+  static std::shared_ptr<StreamTransport> open(EventLoop& loop, std::unique_ptr<ByteStream> stream,
+                                               std::shared_ptr<BaseProtocol> protocol);
+  StreamTransport(EventLoop& loop, std::unique_ptr<ByteStream> stream, std::shared_ptr<BaseProtocol> protocol);
+
+  void write(std::string_view data) override;
+  void writelines(std::span<const std::string_view> pieces) override;
+  void write_eof() override;
+  bool can_write_eof() const noexcept override { return stream_->can_write_eof(); }
+  void close() override;
+  void abort() override;
+  bool is_closing() const noexcept override { return state_ != State::open; }
+  void set_protocol(std::shared_ptr<BaseProtocol> protocol) override;
+  std::shared_ptr<BaseProtocol> get_protocol() const override { return protocol_; }
+  void pause_reading() override;
+  void resume_reading() override;
+  bool is_reading() const noexcept override;
+  void set_write_buffer_limits(WriteBufferLimits limits) override;
+  std::size_t get_write_buffer_size() const noexcept override { return queue_.size(); }
+  std::any get_extra_info(std::string_view key) const override { return stream_->get_extra_info(key); }
+
+  EventLoop& loop() const noexcept { return loop_; }
+  std::string peer() const { return stream_->peer(); }
+  /// Called once, when connection_lost has run.
+  void on_gone(UniqueFunction<void()> callback) { gone_callback_ = std::move(callback); }
+
+  // For those who pull.
+
+  ByteStream::Result try_read(std::span<char> into) noexcept { return stream_->try_read(into); }
+  std::exception_ptr stream_error() const { return stream_->error(); }
+  bool may_try(Direction direction) const noexcept { return stream_->may_try(direction); }
+  /// Queues `reader` once when there may be something to read, or when the transport ends.
+  void arm_reader(Runnable& reader);
+  void disarm_reader() noexcept;
+  /// Ends the connection with `error`.
+  void fail(std::exception_ptr error);
+
+  /// Queues `data`, to be sent with what else is written before the task parks or the batch ends.
+  void gather(std::string_view data);
+  /// Sends what is queued, and then what the kernel takes of `data`; how much of `data` that was.
+  std::size_t send(std::string_view data);
+  /// Queues `data` and sends when the kernel is ready.
+  void enqueue(std::string_view data);
+  /// Queues `feeder` once, instead of sending, when the kernel is ready or writing has ended.  To be called when send()
+  /// has left something over.
+  void arm_feeder(Runnable& feeder) noexcept { feeder_ = &feeder; }
+  void disarm_feeder() noexcept { feeder_ = nullptr; }
+  std::size_t high_water_bytes() const noexcept { return high_; }
+  /// Throws: InvalidStateError - after close() or write_eof().
+  void check_writable() const;
+  /// What ended writing, or null.
+  const std::exception_ptr& write_error() const noexcept { return write_error_; }
+  /// A write was cut in the middle: nothing sensible can follow.
+  void break_writing(std::exception_ptr error) noexcept;
+
+ private:
+  enum class State : std::uint8_t {
+    open,
+    closing,   // close() was called; the queue is being sent
+    lost,      // connection_lost is on its way
+    gone,      // connection_lost has run
+  };
+  enum class Eof : std::uint8_t { none, asked, sent };
+
+  /// An entry of the ready queue that calls a member.
+  class Event final : public Runnable {
+   public:
+    Event(StreamTransport& transport, void (StreamTransport::*handler)()) : transport_(transport), handler_(handler) {}
+    void run() noexcept override { (transport_.*handler_)(); }
+
+   private:
+    StreamTransport& transport_;
+    void (StreamTransport::*handler_)();
+  };
+
+  void run_deferred() noexcept override;
+  void on_made();
+  void on_readable();
+  void on_writable();
+  void on_lost();
+
+  void choose_face();
+  void go_on_reading();
+  bool wants_to_read() const noexcept;
+  std::span<char> memory_to_read_into();
+  void deliver(std::span<char> memory, std::size_t bytes);
+  void on_end();
+  void wake(Runnable*& waiter) noexcept;
+
+  void wait_until_writable();
+  void on_queue_shrunk();
+  void on_write_failed();
+  void check_high_water();
+  void lose(std::exception_ptr error, ByteStream::Ending ending) noexcept;
+  /// Calls the protocol.  What it throws is reported, and returned.
+  template <class Call>
+  std::exception_ptr guarded(const char* method, Call call) noexcept;
+
+  EventLoop& loop_;
+  std::unique_ptr<ByteStream> stream_;
+  std::shared_ptr<BaseProtocol> protocol_;
+  Protocol* pushed_ = nullptr;             // protocol_, if that is what it is
+  BufferedProtocol* buffered_ = nullptr;
+  std::shared_ptr<StreamTransport> self_;  // the loop's ownership, until connection_lost
+  UniqueFunction<void()> gone_callback_;
+
+  Event made_{*this, &StreamTransport::on_made};
+  Event readable_{*this, &StreamTransport::on_readable};
+  Event writable_{*this, &StreamTransport::on_writable};
+  Event lost_{*this, &StreamTransport::on_lost};
+
+  State state_ = State::open;
+  Eof eof_ = Eof::none;
+  ByteStream::Ending ending_ = ByteStream::Ending::orderly;
+  bool is_made_ = false;                   // connection_made has run: reading may begin
+  bool is_reading_paused_ = false;
+  bool has_peer_ended_ = false;
+  bool is_send_blocked_ = false;           // the kernel took no more; writable_ is armed
+  bool is_writing_paused_ = false;
+  unsigned dropped_write_count_ = 0;
+  Runnable* puller_ = nullptr;             // armed for reading by a stream
+  Runnable* feeder_ = nullptr;             // a stream with more to write than may be queued
+  WriteQueue queue_;
+  std::size_t high_ = 64 * 1024;
+  std::size_t low_ = 16 * 1024;
+  std::exception_ptr write_error_;
+  std::exception_ptr lost_error_;          // what connection_lost will say
+};
+
+}  // namespace tulp::detail
