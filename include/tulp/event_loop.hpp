@@ -237,6 +237,7 @@ class EventLoop {
   void shut_down_services(detail::LoopService::Shutdown phase);
   bool is_quiet() const;
   void check_usable_slowly() const;
+  [[noreturn]] static void throw_closed();
   detail::LoopService* find_service(const void* key) const noexcept;
   detail::FdCallbacks& fd_callbacks();
   void add_fd_callback(int fd, Direction direction, detail::UniqueFunction<void()> callback);
@@ -334,7 +335,7 @@ Handle EventLoop::call_soon_threadsafe(F&& f, Args&&... args) {
   Handle handle(detail::Ref<detail::Callback>::share(callback));
   if (!post_threadsafe(*callback)) {
     callback->discard();
-    check_usable_slowly();
+    throw_closed();
   }
   return handle;
 }

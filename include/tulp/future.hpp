@@ -68,8 +68,7 @@ class FutureBase {
 
   // For the library.
   explicit FutureBase(Ref<FutureStateOf<T>> state) noexcept : state_(std::move(state)) {}
-  const Ref<FutureStateOf<T>>& state() const& noexcept { return state_; }
-  Ref<FutureStateOf<T>>&& state() && noexcept { return std::move(state_); }
+  const Ref<FutureStateOf<T>>& state() const noexcept { return state_; }
 
  protected:
   Ref<FutureStateOf<T>> state_;

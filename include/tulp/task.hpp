@@ -86,9 +86,9 @@ template <class F, class... Args>
 /// outside a task, the task itself, or a future of another loop.
 template <class T>
 T await(Future<T> future) {
-  detail::wait_until_done(*future.state());
-  detail::Ref state = std::move(future).state();
-  return state->get(state->is_unique());
+  auto& state = *future.state();
+  detail::wait_until_done(state);
+  return state.get(state.is_unique());
 }
 
 /// Parks: until `delay` has passed, never shorter.  sleep(0s) lets everything run that is ready, once.

@@ -28,7 +28,7 @@ EventLoop::EventLoop() {
 EventLoop::~EventLoop() { forget_live_loop(*this); }
 
 EventLoop::RunScope::RunScope(EventLoop& loop) : loop_(loop) {
-  if (loop.is_closed_) throw InvalidStateError("the event loop is closed");
+  if (loop.is_closed_) throw_closed();
   if (loop.is_running_) throw InvalidStateError("this event loop is already running");
   if (running_loop != nullptr) throw InvalidStateError("another event loop is running in this thread");
   // pthread_cancel would unwind whatever stack the thread stands on, a fiber's too.
@@ -51,8 +51,10 @@ void EventLoop::destroy_services() noexcept {
   }
 }
 
+void EventLoop::throw_closed() { throw InvalidStateError("the event loop is closed"); }
+
 void EventLoop::check_usable_slowly() const {
-  if (is_closed_) throw InvalidStateError("the event loop is closed");
+  if (is_closed_) throw_closed();
   if (is_debug_ && is_running_ && thread_ != std::this_thread::get_id())
     throw InvalidStateError("called from a thread that does not run this event loop; use call_soon_threadsafe");
 }

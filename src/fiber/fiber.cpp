@@ -49,10 +49,6 @@ Fiber::Fiber(const Stack& stack, const FiberProgram& program) noexcept
   watch_for_overflow();
 }
 
-Fiber::~Fiber() {
-  if (program_ != nullptr) sanitizer_.close();
-}
-
 void Fiber::switch_to(Fiber& next) noexcept {
   auto& globals = *reinterpret_cast<ExceptionGlobals*>(abi::__cxa_get_globals());
   exceptions_ = globals;

@@ -31,12 +31,13 @@ struct FiberProgram {
 class Fiber {
  public:
   /// The flow that the thread itself runs.
-  Fiber() = default;
+  constexpr Fiber() = default;
   /// A flow that begins in program.entry when it is first switched to.
   Fiber(const Stack& stack, const FiberProgram& program) noexcept;
   Fiber(const Fiber&) = delete;
   Fiber& operator=(const Fiber&) = delete;
-  ~Fiber();
+  /// Before the stack is given back.
+  void close() noexcept { sanitizer_.close(); }
 
   /// Leaves this flow, which is the running one, for `next`; returns when somebody switches back to it.
   void switch_to(Fiber& next) noexcept;

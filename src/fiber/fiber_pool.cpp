@@ -61,7 +61,7 @@ void FiberPool::trim() noexcept {
 
 void FiberPool::destroy(Fiber& fiber) noexcept {
   const Stack stack = whole_stack(fiber);
-  fiber.~Fiber();
+  fiber.close();
   stacks_.give_back(stack);
 }
 

@@ -2,6 +2,7 @@
 
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -56,10 +57,14 @@ class SignalSafeLine {
 /// Writes where `address` lies in the source.  That takes memory and locks, which the interrupted code may hold: so a
 /// child does it, with a copy of the memory and two seconds to live.
 bool write_place_in_child(const void* address) noexcept {
-  const pid_t child = ::fork();
+  // Not fork(): with several threads that takes malloc's locks.
+  const auto child = static_cast<pid_t>(::syscall(SYS_clone, SIGCHLD, nullptr, nullptr, nullptr, nullptr));
   if (child < 0) return false;
   if (child == 0) {
+    sigset_t none;
+    sigemptyset(&none);
     ::signal(SIGALRM, SIG_DFL);
+    ::sigprocmask(SIG_SETMASK, &none, nullptr);
     ::alarm(2);
     const std::string place = describe_code_address(address);
     [[maybe_unused]] const auto result = ::write(STDERR_FILENO, place.data(), place.size());
@@ -74,7 +79,7 @@ void report(const Fiber& fiber) noexcept {
   const FiberLabel label = fiber.label(buffer);
   SignalSafeLine line;
   line << "tulp: stack overflow in task '" << label.name
-       << "', whose stack has " << fiber.stack().size_bytes / 1024 << " KiB (TaskOptions.stack_size_bytes or "
+       << "', whose stack has " << (fiber.stack().size_bytes + 1023) / 1024 << " KiB (TaskOptions.stack_size_bytes or "
        << "TULP_STACK_SIZE gives more), created at ";
   line.write();
   if (!write_place_in_child(label.created_at)) line.hexadecimal(reinterpret_cast<std::uintptr_t>(label.created_at));
@@ -94,6 +99,7 @@ void on_fault(int signal, siginfo_t* info, void* machine_context) {
     previous.sa_handler(signal);
   } else {
     sys.sigaction(signal, &previous, nullptr);   // the faulting instruction runs again, and this time it counts
+    if (info->si_code <= 0) ::raise(signal);     // unless there is none, because somebody sent the signal
   }
 }
 

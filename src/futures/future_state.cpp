@@ -52,6 +52,7 @@ void FutureState::last_reference_dropped() const noexcept {
 }
 
 bool FutureState::cancel(std::string message) {
+  is_retrieved_ = true;   // whoever cancels takes note
   if (is_done()) return false;
   finish_cancelled(std::move(message));
   return true;

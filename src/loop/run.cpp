@@ -4,12 +4,14 @@
 
 namespace tulp::detail {
 
-Runner::Runner(const RunOptions& options) : loop_(new_event_loop(options.loop)), drain_(options.drain) {}
+Runner::Runner(const RunOptions& options) : drain_(options.drain) {
+  if (get_running_loop() != nullptr) throw InvalidStateError("run() was called while an event loop runs in this thread");
+  loop_ = new_event_loop(options.loop);
+}
 
 Runner::~Runner() = default;
 
 void Runner::run(FutureState& main) {
-  if (get_running_loop() != nullptr) throw InvalidStateError("run() was called while an event loop runs in this thread");
   const auto keep = Ref<FutureState>::share(&main);
   const auto stopper = main.add_done_callback([this](FutureState&) { loop_->stop(); });
   loop_->run_forever();

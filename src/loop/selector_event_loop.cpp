@@ -56,7 +56,8 @@ void SelectorEventLoop::poll() {
 Duration SelectorEventLoop::time_to_wait() const {
   if (!ready_.empty() || is_stopping_) return Duration::zero();
   if (timers_.empty() || timers_.next() == TimePoint::max()) return Duration::max();
-  return timers_.next() - time();
+  const TimePoint now = time();
+  return timers_.next() > now ? Duration(timers_.next() - now) : Duration::zero();
 }
 
 void SelectorEventLoop::queue_due_timers() {
@@ -102,8 +103,7 @@ void SelectorEventLoop::close() {
     if (!target.is_queued()) ready_.push(target);
   }
   while (!ready_.empty()) ready_.pop().discard();
-  selector_.reset();
-  wake_up_.reset();
+  selector_.reset();   // but not wake_up_: a thread whose entry has just been taken may still be writing to it
 }
 
 // Queueing.
@@ -128,30 +128,32 @@ void SelectorEventLoop::stop_timer(Timer& timer) noexcept {
 
 // Descriptors.
 
-std::uint64_t SelectorEventLoop::token_of(int fd) const noexcept {
-  const auto number = static_cast<std::uint32_t>(fd);
-  return std::uint64_t{slots_[number].generation} << 32 | number;
+std::uint64_t SelectorEventLoop::token_of(int fd, const Slot& slot) noexcept {
+  return std::uint64_t{slot.generation} << 32 | static_cast<std::uint32_t>(fd);
+}
+
+Selector::Interest SelectorEventLoop::interest_of(const FdWatch& watch) noexcept {
+  return {.read = watch.is_armed(Direction::read), .write = watch.is_armed(Direction::write)};
 }
 
 void SelectorEventLoop::add_fd(FdWatch& watch) {
   const auto number = static_cast<std::size_t>(watch.fd());
   if (watch.fd() < 0) throw_os_error(EBADF, "watching descriptor " + std::to_string(watch.fd()));
-  if (number >= slots_.size()) slots_.resize(std::max(number + 1, 2 * slots_.size()));
-  Slot& slot = slots_[number];
-  if (slot.watch != nullptr)
+  const Slot former = number < slots_.size() ? slots_[number] : Slot();
+  if (former.watch != nullptr)
     throw InvalidStateError("descriptor " + std::to_string(watch.fd()) + " is watched by this event loop already");
-  ++slot.generation;
+  const Slot slot{&watch, former.generation + 1};
   const bool wants_edges = watch.mode() == FdWatch::Mode::once;
-  selector_->add(watch.fd(), {.read = watch.is_armed(Direction::read), .write = watch.is_armed(Direction::write)},
-                 wants_edges ? Selector::Trigger::edge : Selector::Trigger::level, token_of(watch.fd()));
+  selector_->add(watch.fd(), interest_of(watch), wants_edges ? Selector::Trigger::edge : Selector::Trigger::level,
+                 token_of(watch.fd(), slot));
+  // Only now: the selector has refused a number that is no descriptor, however large.
+  if (number >= slots_.size()) slots_.resize(std::max(number + 1, 2 * slots_.size()));
+  slots_[number] = slot;
   watch.is_edge_triggered = wants_edges && selector_->has_edges();
-  slot.watch = &watch;
 }
 
 void SelectorEventLoop::update_fd(FdWatch& watch) noexcept {
-  selector_->modify(watch.fd(),
-                    {.read = watch.is_armed(Direction::read), .write = watch.is_armed(Direction::write)},
-                    token_of(watch.fd()));
+  selector_->modify(watch.fd(), interest_of(watch), token_of(watch.fd(), slots_[static_cast<std::size_t>(watch.fd())]));
 }
 
 void SelectorEventLoop::remove_fd(FdWatch& watch) noexcept {
@@ -162,9 +164,10 @@ void SelectorEventLoop::remove_fd(FdWatch& watch) noexcept {
 void SelectorEventLoop::deliver(const SelectorEvent& event) noexcept {
   if (event.token == wake_up_token) return drain_wake_up();
   const auto number = static_cast<std::uint32_t>(event.token);
-  if (event.token != token_of(static_cast<int>(number)) || slots_[number].watch == nullptr) return;
-  slots_[number].watch->notify(
-      *this, {.readable = event.readable, .writable = event.writable, .exceptional = event.exceptional});
+  const Slot& slot = slots_[number];
+  if (slot.watch == nullptr || event.token != token_of(static_cast<int>(number), slot)) return;
+  slot.watch->notify(*this,
+                     {.readable = event.readable, .writable = event.writable, .exceptional = event.exceptional});
 }
 
 /// With edges each write to an eventfd is reported by itself, read or not: nothing need be drained.

@@ -51,7 +51,8 @@ class SelectorEventLoop final : public EventLoop {
   Duration time_to_wait() const;
   void deliver(const SelectorEvent& event) noexcept;
   void drain_wake_up() noexcept;
-  std::uint64_t token_of(int fd) const noexcept;
+  static std::uint64_t token_of(int fd, const Slot& slot) noexcept;
+  static Selector::Interest interest_of(const FdWatch& watch) noexcept;
 
   std::unique_ptr<Selector> selector_;
   UniqueFd wake_up_;                        // an eventfd

@@ -50,9 +50,11 @@ void EventLoop::shut_down(Duration limit) {
   const bool can_run = get_running_loop() == nullptr;
   shut_down_services(Shutdown::refuse);
   if (can_run && !tasks_.empty()) {
-    run_until(*this, limit, [this] {
-      tasks_.for_each([](detail::TaskControl& task) {
-        if (task.cancelling() == 0) task.request_cancel("the event loop closes");
+    const std::string reason = "the event loop closes";
+    tasks_.for_each([&](detail::TaskControl& task) { task.request_cancel(reason); });
+    run_until(*this, limit, [&] {
+      tasks_.for_each([&](detail::TaskControl& task) {   // those that were started meanwhile
+        if (task.cancelling() == 0) task.request_cancel(reason);
       });
       return tasks_.empty();
     });

@@ -6,12 +6,11 @@
 #include <tulp/detail/task_control.hpp>
 
 #include <exception>
-#include <memory>
-#include <vector>
 
 #include <tulp/error.hpp>
 
 #include "fiber/fiber_pool.hpp"
+#include "fiber/floating_point.hpp"
 #include "tasks/scheduler.hpp"
 
 namespace tulp::detail {
@@ -19,36 +18,17 @@ namespace {
 
 [[gnu::tls_model("initial-exec")]] constinit thread_local TaskControl* running = nullptr;
 
-/// What a thread that runs tasks has.
-struct ThreadFibers {
-  Fiber loop_flow;   // the thread's own stack, where its loop runs
-  std::vector<std::unique_ptr<FiberPool>> pools;
-};
-
-[[gnu::tls_model("initial-exec")]] constinit thread_local ThreadFibers* thread_fibers = nullptr;
-
-ThreadFibers& make_thread_fibers() {
-  thread_local const std::unique_ptr<ThreadFibers, void (*)(ThreadFibers*)> owner(
-      thread_fibers = new ThreadFibers, [](ThreadFibers* fibers) {
-        thread_fibers = nullptr;
-        delete fibers;
-      });
-  return *owner;
-}
-
-ThreadFibers& fibers_of_this_thread() {
-  return thread_fibers != nullptr ? *thread_fibers : make_thread_fibers();
-}
+/// The flow of the thread's own stack, where its loop runs.
+[[gnu::tls_model("initial-exec")]] constinit thread_local Fiber loop_flow;
 
 }  // namespace
 
 const FiberProgram Scheduler::program = {.entry = entry, .label = label};
 
-FiberPool& Scheduler::pool_for(std::size_t stack_size_bytes) {
-  auto& pools = fibers_of_this_thread().pools;
-  for (const auto& pool : pools)
+FiberPool& FiberPools::of_size(std::size_t stack_size_bytes) {
+  for (const auto& pool : pools_)
     if (pool->stack_size_bytes() == stack_size_bytes) return *pool;
-  return *pools.emplace_back(std::make_unique<FiberPool>(stack_size_bytes, program));
+  return *pools_.emplace_back(std::make_unique<FiberPool>(stack_size_bytes, Scheduler::program));
 }
 
 /// Makes `task` the running one, on a fiber that is its own from now on.
@@ -62,7 +42,7 @@ Fiber& Scheduler::enter(TaskControl& task) noexcept {
 }
 
 void Scheduler::step(TaskControl& task) noexcept {
-  thread_fibers->loop_flow.switch_to(enter(task));
+  loop_flow.switch_to(enter(task));
   running = nullptr;
 }
 
@@ -70,16 +50,20 @@ void Scheduler::leave(Fiber& from, EventLoop& loop) noexcept {
   running = nullptr;
   loop.run_deferred();
   Runnable* next = loop.take_task_step();
-  Fiber& to = next != nullptr ? enter(static_cast<TaskControl&>(*next)) : thread_fibers->loop_flow;
+  Fiber& to = next != nullptr ? enter(static_cast<TaskControl&>(*next)) : loop_flow;
   if (&to != &from) from.switch_to(to);
 }
 
 /// Where every fiber begins: runs one task after another.
 void Scheduler::entry(Fiber& self) noexcept {
   for (;;) {
+    set_default_floating_point();
+    auto task = Ref<FutureState>::adopt(&running->state());   // what start() gave to the loop
     FiberPool& pool = running->pool_;
     EventLoop& loop = running->loop();
-    running->execute();   // the task may be gone now
+    running->execute();
+    running = nullptr;
+    task = nullptr;   // may report a lost exception, to a handler that is not part of any task
     pool.give_back(self);
     leave(self, loop);
   }

@@ -2,22 +2,34 @@
 #pragma once
 #include <tulp/detail/task_control.hpp>
 
+#include <memory>
 #include <span>
+#include <vector>
 
 #include "fiber/fiber_pool.hpp"
 
 namespace tulp::detail {
 
-/// The functions that move a thread from one task to the next.  All of its state is per thread, in park.cpp.
+/// The fibers of a loop, by their stacks' size.
+class FiberPools : public LoopService {
+ public:
+  explicit FiberPools(EventLoop&) {}
+  FiberPool& of_size(std::size_t stack_size_bytes);
+
+ private:
+  std::vector<std::unique_ptr<FiberPool>> pools_;
+};
+
+/// The functions that move a thread from one task to the next.  What they keep for each thread is in park.cpp.
 class Scheduler {
  public:
-  static FiberPool& pool_for(std::size_t stack_size_bytes);
   /// On the loop's stack: runs `task` and whatever tasks it hands over to, until one of them comes back to the loop.
   static void step(TaskControl& task) noexcept;
   /// On a fiber: goes on to whatever is next.  Returns when `from` is entered again.
   static void leave(Fiber& from, EventLoop& loop) noexcept;
 
  private:
+  friend class FiberPools;
   static const FiberProgram program;
   static Fiber& enter(TaskControl& task) noexcept;
   static void entry(Fiber& self) noexcept;

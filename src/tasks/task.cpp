@@ -24,7 +24,8 @@ std::size_t stack_size_of(const TaskOptions& options) {
 TaskControl::TaskControl(FutureState& state, const TaskOptions& options)
     : Runnable(Kind::task_step),
       state_(state),
-      pool_(Scheduler::pool_for(stack_size_of(options))),
+      pool_(state.loop().service<FiberPools>().of_size(stack_size_of(options))),
+      stack_size_bytes_(pool_.stack_size_bytes()),
       number_(state.loop().next_task_number()) {
   if (!options.name.empty()) set_name(options.name);
 }
@@ -53,8 +54,6 @@ FiberLabel TaskControl::label(std::span<char> buffer) const noexcept {
   prefix.copy(at, prefix.size());
   return {{at, static_cast<std::size_t>(buffer.data() + buffer.size() - at)}, state_.created_at()};
 }
-
-std::size_t TaskControl::stack_size_bytes() const noexcept { return pool_.stack_size_bytes(); }
 
 std::size_t TaskControl::stack_high_water_bytes() const noexcept {
   return fiber_ != nullptr ? fiber_->stack().high_water_bytes() : 0;
@@ -100,7 +99,6 @@ void TaskControl::conclude(FutureState::Status status, std::exception_ptr error,
     state_.fail(std::move(error));
   else
     end(status, std::move(message));
-  state_.drop_ref();
 }
 
 void TaskControl::discard() noexcept {}   // a loop that closes deals with its tasks itself
@@ -112,11 +110,20 @@ unsigned TaskControl::uncancel() noexcept {
   return cancel_request_count_;
 }
 
-/// A chain of tasks that wait for each other is cancelled from its head to its end without recursion.
+/// A chain of tasks that wait for each other is cancelled from its head to its end without recursion.  A chain that
+/// comes back to its head is a cycle, which nothing else would end: it is cut there.
 bool TaskControl::request_cancel(std::string message) {
   if (state_.is_done()) return false;
-  for (TaskControl* task = this; task != nullptr;) task = task->cancel_this_or_next(message);
+  TaskControl* task = cancel_this_or_next(message);
+  while (task != nullptr && task != this) task = task->cancel_this_or_next(message);
+  if (task == this) interrupt();
   return true;
+}
+
+void TaskControl::interrupt() noexcept {
+  park_->undo();
+  is_interrupted_ = true;
+  loop().post(*this);
 }
 
 TaskControl* TaskControl::cancel_this_or_next(const std::string& message) noexcept {
@@ -128,9 +135,7 @@ TaskControl* TaskControl::cancel_this_or_next(const std::string& message) noexce
   if (park_ != nullptr && !is_woken && is_interruptible()) {
     TaskControl* next = nullptr;
     if (park_->pass_on(message, next)) return next;
-    park_->undo();
-    is_interrupted_ = true;
-    loop().post(*this);
+    interrupt();
     return nullptr;
   }
   is_cancel_pending_ = true;
@@ -178,6 +183,7 @@ class FuturePark final : public Park, public Waiter {
     if (next == nullptr) future_.cancel(message);
     return true;
   }
+  TaskControl* awaited_task() const noexcept override { return future_.task(); }
   bool is_passed_on() const noexcept { return is_passed_on_; }
 
  private:
@@ -187,10 +193,28 @@ class FuturePark final : public Park, public Waiter {
 
 }  // namespace
 
+TaskControl* TaskControl::awaited_task() const noexcept { return park_ != nullptr ? park_->awaited_task() : nullptr; }
+
+namespace {
+
+/// Looks a bounded way along the chain of tasks that wait for each other.
+/// Throws: InvalidStateError - it leads back to `me`.
+void check_for_cycle(const TaskControl& me, const FutureState& future) {
+  constexpr int furthest = 64;
+  const TaskControl* at = future.task();
+  for (int hops = 0; at != nullptr && hops < furthest; ++hops) {
+    if (at == &me) throw InvalidStateError("await: " + future.description() + " waits, in the end, for this task");
+    at = at->awaited_task();
+  }
+}
+
+}  // namespace
+
 void wait_until_done(FutureState& future) {
   TaskControl& me = require_task("await");
   if (&future.loop() != &me.loop()) throw InvalidStateError("await: the future belongs to a different event loop");
   if (&future == &me.state()) throw InvalidStateError("await: a task cannot wait for itself");
+  check_for_cycle(me, future);
   if (future.is_done()) return;
   throw_if_cancelled();
   FuturePark wait(me, future);

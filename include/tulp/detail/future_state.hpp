@@ -89,6 +89,13 @@ class FutureState : public RefCounted {
   mutable bool is_retrieved_ = false;
 };
 
+/// std::is_copy_constructible, but right for containers of what can only be moved, which claim that they can be copied.
+template <class T>
+inline constexpr bool is_copyable = std::is_copy_constructible_v<T>;
+template <class T>
+  requires requires { typename T::value_type; } && (!std::is_same_v<typename T::value_type, T>)
+inline constexpr bool is_copyable<T> = std::is_copy_constructible_v<T> && is_copyable<typename T::value_type>;
+
 /// With the value.
 template <class T>
 class FutureStateOf : public FutureState {
@@ -104,7 +111,7 @@ class FutureStateOf : public FutureState {
   T get(bool is_last_reference) {
     check_value();
     if (!value_) throw InvalidStateError("the future's move-only result was taken before");
-    if constexpr (std::is_copy_constructible_v<T>) {
+    if constexpr (is_copyable<T>) {
       if (!is_last_reference) return *value_;
     }
     T value = std::move(*value_);

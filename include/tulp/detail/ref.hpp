@@ -35,7 +35,7 @@ class RefCounted {
     }
   }
   /// True if the caller's is the last reference, so that it may move the contents out.
-  bool is_unique() const noexcept { return count_.load(std::memory_order_acquire) == 1; }
+  [[gnu::noinline]] bool is_unique() const noexcept { return count_.load(std::memory_order_acquire) == 1; }
 
  protected:
   RefCounted() = default;

@@ -35,6 +35,8 @@ class Park {
   /// Passes a cancellation on to what is waited for, and stays parked until that has ended: true.  If that is a task, it
   /// is put into `next`, and the caller cancels it.
   virtual bool pass_on(const std::string& message, TaskControl*& next) noexcept;
+  /// The task that is waited for, or null.
+  virtual TaskControl* awaited_task() const noexcept { return nullptr; }
 
  protected:
   ~Park() = default;
@@ -56,7 +58,8 @@ class TaskControl : public Runnable, public ListHook<TaskControl> {
   /// False if the task has ended.
   bool request_cancel(std::string message);
   std::size_t stack_high_water_bytes() const noexcept;
-  std::size_t stack_size_bytes() const noexcept;
+  std::size_t stack_size_bytes() const noexcept { return stack_size_bytes_; }
+  TaskControl* awaited_task() const noexcept;
 
   FiberLabel label(std::span<char> buffer) const noexcept;
 
@@ -79,6 +82,7 @@ class TaskControl : public Runnable, public ListHook<TaskControl> {
   friend void park(Park& park);
   friend void begin_operation(TaskControl& me);
 
+  void interrupt() noexcept;
   TaskControl* cancel_this_or_next(const std::string& message) noexcept;
   bool is_interruptible() const noexcept;
   [[noreturn]] void throw_cancelled();
@@ -86,7 +90,8 @@ class TaskControl : public Runnable, public ListHook<TaskControl> {
   void conclude(FutureState::Status status, std::exception_ptr error, std::string message) noexcept;
 
   FutureState& state_;
-  FiberPool& pool_;
+  FiberPool& pool_;                           // of the loop; gone with it
+  std::size_t stack_size_bytes_;
   Fiber* fiber_ = nullptr;                    // from the first step to the end
   Park* park_ = nullptr;                      // while parked
   std::uint64_t number_;

@@ -21,7 +21,9 @@ class TaskState final : public FutureStateOf<T>, public TaskControl {
 
   TaskControl* task() const noexcept override { return const_cast<TaskState*>(this); }
   std::string description() const override { return "task '" + name() + "'"; }
-  bool cancel(std::string message) override { return request_cancel(std::move(message)); }
+  bool cancel(std::string message) override {
+    return this->is_done() ? FutureState::cancel(std::move(message)) : request_cancel(std::move(message));
+  }
 
  private:
   void call() override {
