@@ -116,6 +116,19 @@ class EventLoop {
   bool remove_reader(int fd);
   bool remove_writer(int fd);
 
+  // Signals.
+
+  /// Calls `f(args...)` as an ordinary callback, with everything that one may do, after `signal` has arrived at the
+  /// process.  Every signal number that arrived is seen at least once; repeats may merge.  Replaces a former handler of
+  /// this loop; several loops, in several threads, may each have one.
+  /// Throws: std::invalid_argument - there is no such signal; InvalidStateError - it cannot be caught, or the loop is
+  /// closed.  Source: PEP 3156 "Signals".
+  template <class F, class... Args>
+  void add_signal_handler(int signal, F&& f, Args&&... args);
+  /// True if there was one.  With the last loop's handler the former disposition of the signal comes back, as it does
+  /// when the loop closes.
+  bool remove_signal_handler(int signal);
+
   // Running.
 
   /// Runs until stop() is called.
@@ -242,6 +255,7 @@ class EventLoop {
   detail::FdCallbacks& fd_callbacks();
   void add_fd_callback(int fd, Direction direction, detail::UniqueFunction<void()> callback);
   bool remove_fd_callback(int fd, Direction direction);
+  void add_signal_callback(int signal, detail::UniqueFunction<void()> callback);
 
   std::atomic<bool> is_running_ = false;
   bool is_closed_ = false;
@@ -348,6 +362,11 @@ void EventLoop::add_reader(int fd, F&& f, Args&&... args) {
 template <class F, class... Args>
 void EventLoop::add_writer(int fd, F&& f, Args&&... args) {
   add_fd_callback(fd, Direction::write, detail::bind_repeated(std::forward<F>(f), std::forward<Args>(args)...));
+}
+
+template <class F, class... Args>
+void EventLoop::add_signal_handler(int signal, F&& f, Args&&... args) {
+  add_signal_callback(signal, detail::bind_repeated(std::forward<F>(f), std::forward<Args>(args)...));
 }
 
 template <class Service, class... Args>

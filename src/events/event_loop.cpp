@@ -9,6 +9,7 @@
 
 #include "events/fd_callbacks.hpp"
 #include "events/live_loops.hpp"
+#include "events/signal_handlers.hpp"
 
 namespace tulp {
 namespace {
@@ -72,6 +73,15 @@ void EventLoop::add_fd_callback(int fd, Direction direction, detail::UniqueFunct
 
 bool EventLoop::remove_fd_callback(int fd, Direction direction) {
   return !is_closed_ && service<detail::FdCallbacks>().remove(fd, direction);
+}
+
+void EventLoop::add_signal_callback(int signal, detail::UniqueFunction<void()> callback) {
+  check_usable();
+  service<detail::SignalHandlers>().add(signal, std::move(callback));
+}
+
+bool EventLoop::remove_signal_handler(int signal) {
+  return !is_closed_ && service<detail::SignalHandlers>().remove(signal);
 }
 
 bool EventLoop::remove_reader(int fd) { return remove_fd_callback(fd, Direction::read); }

@@ -16,7 +16,6 @@ class FdCallbacks : public LoopService {
   bool remove(int fd, Direction direction);
 
  private:
-  class Callback;
   struct Entry;
 
   EventLoop& loop_;

@@ -48,6 +48,7 @@ class FiberPool {
   std::vector<Fiber*> idle_;                   // the warmest last
   std::size_t promised_ = 0;
   std::size_t promised_stacks_ = 0;            // what of the promises the stack pool has promised to us
+  std::size_t next_shift_ = 0;
   std::size_t running_count_ = 0;
   std::size_t lowest_idle_count_ = 0;          // within this window
   std::size_t releases_left_ = window;

@@ -1,8 +1,55 @@
 #include <tulp/run.hpp>
 
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <csignal>
+
 #include <tulp/error.hpp>
 
+#include "base/sys.hpp"
+#include "events/signal_handlers.hpp"
+
 namespace tulp::detail {
+namespace {
+
+bool is_main_thread() noexcept { return ::getpid() == static_cast<pid_t>(::syscall(SYS_gettid)); }
+
+/// While it lives, the first Ctrl-C cancels the main task and the second one ends the process.  On the main thread alone,
+/// and not where the program has a handler of its own for SIGINT, or ignores it.
+class InterruptScope {
+ public:
+  InterruptScope(EventLoop& loop, FutureState& main) : loop_(loop) {
+    struct sigaction present {};
+    if (!is_main_thread() || sys.sigaction(SIGINT, nullptr, &present) != 0 || (present.sa_flags & SA_SIGINFO) != 0 ||
+        present.sa_handler != SIG_DFL)
+      return;
+    is_active_ = true;
+    loop_.add_signal_handler(SIGINT, [this, &main] {
+      was_interrupted_ = true;
+      main.cancel("Ctrl-C");
+    });
+    handlers().target().end_process_at_second_interrupt(true);
+  }
+  InterruptScope(const InterruptScope&) = delete;
+  InterruptScope& operator=(const InterruptScope&) = delete;
+  ~InterruptScope() {
+    if (!is_active_) return;
+    handlers().target().end_process_at_second_interrupt(false);
+    loop_.remove_signal_handler(SIGINT);
+  }
+
+  bool was_interrupted() const noexcept { return was_interrupted_; }
+
+ private:
+  SignalHandlers& handlers() { return loop_.service<SignalHandlers>(); }
+
+  EventLoop& loop_;
+  bool is_active_ = false;
+  bool was_interrupted_ = false;
+};
+
+}  // namespace
 
 Runner::Runner(const RunOptions& options) : drain_(options.drain) {
   if (get_running_loop() != nullptr) throw InvalidStateError("run() was called while an event loop runs in this thread");
@@ -13,11 +60,17 @@ Runner::~Runner() = default;
 
 void Runner::run(FutureState& main) {
   const auto keep = Ref<FutureState>::share(&main);
-  const auto stopper = main.add_done_callback([this](FutureState&) { loop_->stop(); });
-  loop_->run_forever();
-  main.remove_done_callback(stopper);
-  loop_->shut_down(drain_);
+  bool was_interrupted = false;
+  {
+    const InterruptScope interrupts(*loop_, main);
+    const auto stopper = main.add_done_callback([this](FutureState&) { loop_->stop(); });
+    loop_->run_forever();
+    main.remove_done_callback(stopper);
+    was_interrupted = interrupts.was_interrupted();
+    loop_->shut_down(drain_);
+  }
   loop_->close();
+  if (was_interrupted && main.status() == FutureState::Status::cancelled) throw KeyboardInterrupt();
 }
 
 int exit_code_of(UniqueFunction<int()> main) noexcept {

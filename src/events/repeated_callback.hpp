@@ -1,0 +1,29 @@
+// RepeatedCallback: a callback that may be queued many times, and removed at any moment.  Floor 3, events.
+#pragma once
+#include <tulp/detail/ref.hpp>
+#include <tulp/detail/unique_function.hpp>
+#include <tulp/event_loop.hpp>
+
+namespace tulp::detail {
+
+/// Owned by whoever watches for its event.  Removed while it stands in the ready queue, it belongs to the queue, which
+/// drops it in its turn.
+class RepeatedCallback final : public RefCounted, public Runnable {
+ public:
+  RepeatedCallback(EventLoop& loop, const char* kind, UniqueFunction<void()> function)
+      : loop_(loop), kind_(kind), function_(std::move(function)) {}
+
+  void run() noexcept override;
+  void discard() noexcept override;
+  /// Takes the owner's reference.  The callback does not run any more, and what it holds is destroyed, at the latest when
+  /// it returns.
+  void remove() noexcept;
+
+ private:
+  EventLoop& loop_;
+  const char* kind_;
+  UniqueFunction<void()> function_;
+  bool is_removed_ = false;
+};
+
+}  // namespace tulp::detail

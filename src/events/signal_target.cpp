@@ -1,0 +1,101 @@
+#include "events/signal_target.hpp"
+
+#include <sys/eventfd.h>
+
+#include <cerrno>
+#include <mutex>
+#include <string>
+
+#include <tulp/error.hpp>
+
+#include "base/sys.hpp"
+
+namespace tulp::detail {
+namespace {
+
+std::mutex mutex;   // over who watches what; the signal handler does not take it
+int watcher_count[SignalTarget::highest_signal + 1];
+struct sigaction former_action[SignalTarget::highest_signal + 1];
+
+constexpr std::uint64_t bit_of(int signal) { return std::uint64_t{1} << (signal - 1); }
+
+}  // namespace
+
+constinit std::atomic<SignalTarget*> SignalTarget::first_ = nullptr;
+
+SignalTarget& SignalTarget::acquire() {
+  const std::lock_guard lock(mutex);
+  for (SignalTarget* target = first_; target != nullptr; target = target->next_) {
+    if (target->is_acquired_) continue;
+    target->is_acquired_ = true;
+    target->take();
+    return *target;
+  }
+  const int fd = sys.eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (fd < 0) throw_os_error(errno, "eventfd for signals");
+  auto* target = new SignalTarget(fd);
+  target->is_acquired_ = true;
+  target->next_ = first_;
+  first_ = target;
+  return *target;
+}
+
+void SignalTarget::release() noexcept {
+  for (int signal = 1; signal <= highest_signal; ++signal) unwatch(signal);
+  end_process_at_second_interrupt(false);
+  const std::lock_guard lock(mutex);
+  is_acquired_ = false;
+}
+
+std::uint64_t SignalTarget::take() noexcept {
+  std::uint64_t count = 0;
+  retry_on_eintr([&] { return sys.read(fd_, &count, sizeof count); });
+  return arrived_.exchange(0);
+}
+
+void SignalTarget::watch(int signal) {
+  const std::lock_guard lock(mutex);
+  if ((watched_ & bit_of(signal)) != 0) return;
+  if (watcher_count[signal] == 0) {
+    struct sigaction action {};
+    action.sa_handler = on_signal;
+    action.sa_flags = SA_RESTART | SA_ONSTACK;
+    sigfillset(&action.sa_mask);
+    if (sys.sigaction(signal, &action, &former_action[signal]) != 0)
+      throw InvalidStateError("signal " + std::to_string(signal) + " cannot be caught");
+  }
+  ++watcher_count[signal];
+  watched_ |= bit_of(signal);
+}
+
+void SignalTarget::unwatch(int signal) noexcept {
+  const std::lock_guard lock(mutex);
+  if ((watched_ & bit_of(signal)) == 0) return;
+  watched_ &= ~bit_of(signal);
+  if (--watcher_count[signal] == 0) sys.sigaction(signal, &former_action[signal], nullptr);
+}
+
+void SignalTarget::end_process_at_second_interrupt(bool is_on) noexcept {
+  interrupt_count_ = 0;
+  ends_at_second_interrupt_ = is_on;
+}
+
+void SignalTarget::on_signal(int signal) noexcept {
+  const int error_number = errno;
+  for (SignalTarget* target = first_; target != nullptr; target = target->next_) target->arrive(signal);
+  errno = error_number;
+}
+
+void SignalTarget::arrive(int signal) noexcept {
+  if ((watched_ & bit_of(signal)) == 0) return;
+  if (signal == SIGINT && ends_at_second_interrupt_ && ++interrupt_count_ > 1) {
+    ::signal(SIGINT, SIG_DFL);
+    ::raise(SIGINT);   // delivered when the handler returns
+    return;
+  }
+  arrived_ |= bit_of(signal);
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const auto result = sys.write(fd_, &one, sizeof one);
+}
+
+}  // namespace tulp::detail
