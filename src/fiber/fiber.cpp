@@ -12,13 +12,33 @@ namespace tulp {
 namespace context = boost::context::detail;
 
 namespace {
+
+/// What __cxa_get_globals() points at, by the Itanium C++ ABI: the exceptions being handled, and how many are being
+/// thrown.
+struct ExceptionGlobals {
+  void* caught = nullptr;
+  unsigned uncaught_count = 0;
+};
+
 [[gnu::tls_model("initial-exec")]] constinit thread_local Fiber* running = nullptr;
+[[gnu::tls_model("initial-exec")]] constinit thread_local ExceptionGlobals* globals_of_thread = nullptr;
+
+/// A thread's never move, so that asking once is enough.
+ExceptionGlobals& exception_globals() noexcept {
+  if (globals_of_thread == nullptr)
+    globals_of_thread = reinterpret_cast<ExceptionGlobals*>(abi::__cxa_get_globals());
+  return *globals_of_thread;
 }
+
+}  // namespace
+
+bool is_unwinding() noexcept { return exception_globals().uncaught_count != 0; }
 
 Fiber* current_fiber() noexcept { return running; }
 
 /// The first frame of every fiber.
 void enter_fiber(void* came_from_context, void* came_from) noexcept {
+  exception_globals() = {};
   Fiber& self = *running;
   self.arrive(came_from_context, *static_cast<Fiber*>(came_from));
   self.program_->entry(self);
@@ -50,16 +70,17 @@ Fiber::Fiber(const Stack& stack, const FiberProgram& program) noexcept
 }
 
 void Fiber::switch_to(Fiber& next) noexcept {
-  auto& globals = *reinterpret_cast<ExceptionGlobals*>(abi::__cxa_get_globals());
-  exceptions_ = globals;
-  globals = next.exceptions_;
+  // What belongs to this flow stays on its stack while others run.
+  ExceptionGlobals& globals = exception_globals();
   int& error_number = errno;
-  errno_ = error_number;
-  error_number = next.errno_;
+  const ExceptionGlobals saved_globals = globals;
+  const int saved_errno = error_number;
   running = &next;
   sanitizer_.before_jump(next.sanitizer_);
   const auto from = context::jump_fcontext(next.context_, this);
   arrive(from.fctx, *static_cast<Fiber*>(from.data));
+  globals = saved_globals;
+  error_number = saved_errno;
 }
 
 inline void Fiber::arrive(void* came_from_context, Fiber& came_from) noexcept {

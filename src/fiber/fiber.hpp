@@ -44,8 +44,6 @@ class Fiber {
 
   const Stack& stack() const noexcept { return stack_; }
 
-  /// How many exceptions unwind this flow, which is not running.
-  unsigned uncaught_exceptions() const noexcept { return exceptions_.uncaught_count; }
   FiberLabel label(std::span<char> buffer) const noexcept {
     return user != nullptr ? program_->label(user, buffer) : FiberLabel{"(none)", nullptr};
   }
@@ -55,21 +53,16 @@ class Fiber {
  private:
   friend void enter_fiber(void*, void*) noexcept;
 
-  // What __cxa_get_globals() points at, by the Itanium C++ ABI.
-  struct ExceptionGlobals {
-    void* caught;
-    unsigned uncaught_count;
-  };
-
   void arrive(void* came_from_context, Fiber& came_from) noexcept;
 
   void* context_ = nullptr;                 // where the flow stands while it is not running
-  ExceptionGlobals exceptions_{nullptr, 0};
-  int errno_ = 0;
   const FiberProgram* program_ = nullptr;   // null: the thread's own flow
   Stack stack_;
   [[no_unique_address]] SanitizerState sanitizer_;
 };
+
+/// Whether an exception is being thrown in the flow that runs: std::uncaught_exceptions() != 0, but faster.
+bool is_unwinding() noexcept;
 
 /// The fiber that runs on this thread; null before the first switch.
 Fiber* current_fiber() noexcept;

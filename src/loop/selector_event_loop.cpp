@@ -17,6 +17,7 @@ constexpr std::uint64_t wake_up_token = ~std::uint64_t{0};
 // While entries keep coming, so many batches may run, for so long, before the next poll.
 constexpr int batches_per_poll = 64;
 constexpr std::chrono::microseconds time_per_poll{50};
+constexpr int batches_per_clock = 8;
 
 }  // namespace
 
@@ -75,7 +76,7 @@ void SelectorEventLoop::run_batches() {
   const TimePoint limit = std::chrono::steady_clock::now() + time_per_poll;
   for (int batches = 1; batches < batches_per_poll && !ready_.empty() && !is_stopping_; ++batches) {
     run_batch();
-    if (std::chrono::steady_clock::now() >= limit) break;
+    if (batches % batches_per_clock == 0 && std::chrono::steady_clock::now() >= limit) break;
   }
 }
 

@@ -80,6 +80,7 @@ TaskControl* running_task() noexcept { return running; }
 void park(Park& park) {
   TaskControl& me = *running;
   me.park_ = &park;
+  me.is_unwinding_ = is_unwinding();
   Scheduler::leave(*me.fiber_, me.loop());
   me.park_ = nullptr;
   me.operation_count_ = 0;

@@ -144,7 +144,7 @@ TaskControl* TaskControl::cancel_this_or_next(const std::string& message) noexce
 }
 
 bool TaskControl::is_interruptible() const noexcept {
-  return shield_depth_ == 0 && fiber_->uncaught_exceptions() == 0;
+  return shield_depth_ == 0 && !is_unwinding_;
 }
 
 void TaskControl::throw_cancelled() {
@@ -154,7 +154,7 @@ void TaskControl::throw_cancelled() {
 
 void throw_if_cancelled() {
   TaskControl& me = *running_task();
-  if (me.is_cancel_pending_ && me.shield_depth_ == 0 && std::uncaught_exceptions() == 0) me.throw_cancelled();
+  if (me.is_cancel_pending_ && me.shield_depth_ == 0 && !is_unwinding()) me.throw_cancelled();
 }
 
 TaskControl& require_task(const char* function) {

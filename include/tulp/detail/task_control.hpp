@@ -103,6 +103,7 @@ class TaskControl : public Runnable, public ListHook<TaskControl> {
   bool is_cancel_pending_ = false;            // to be thrown at the next park
   bool is_cancel_late_ = false;               // the pending request came when the task had been woken with a result
   bool is_interrupted_ = false;               // this park was undone
+  bool is_unwinding_ = false;                 // parked while an exception unwinds the stack
 };
 
 /// Promises the task a fiber, gives it to its loop and queues its first step.
