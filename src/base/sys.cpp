@@ -4,6 +4,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -26,6 +27,7 @@ constinit SystemCalls sys = {
     .writev = ::writev,
     .close = ::close,
     .fcntl = fcntl_int,
+    .fstat = ::fstat,
     .socket = ::socket,
     .bind = ::bind,
     .listen = ::listen,

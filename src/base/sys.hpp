@@ -14,6 +14,7 @@
 #include <ctime>
 
 struct epoll_event;
+struct stat;
 
 namespace tulp {
 
@@ -24,6 +25,7 @@ struct SystemCalls {
   ssize_t (*writev)(int, const iovec*, int);
   int (*close)(int);
   int (*fcntl)(int, int, int);
+  int (*fstat)(int, struct stat*);
 
   int (*socket)(int, int, int);
   int (*bind)(int, const sockaddr*, socklen_t);

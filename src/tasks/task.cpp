@@ -106,7 +106,7 @@ void TaskControl::discard() noexcept {}   // a loop that closes deals with its t
 // Cancellation.
 
 unsigned TaskControl::uncancel() noexcept {
-  if (cancel_request_count_ > 0 && --cancel_request_count_ == 0) is_cancel_pending_ = false;
+  if (cancel_request_count_ > 0 && --cancel_request_count_ == 0) forget_pending_cancel();
   return cancel_request_count_;
 }
 

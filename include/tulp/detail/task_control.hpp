@@ -53,6 +53,7 @@ class TaskControl : public Runnable, public ListHook<TaskControl> {
   void set_name(std::string name);
   unsigned cancelling() const noexcept { return cancel_request_count_; }
   unsigned uncancel() noexcept;
+  void forget_pending_cancel() noexcept { is_cancel_pending_ = false; }
   /// What the last request gave as its reason.
   std::string cancel_message() const { return cancel_message_ ? *cancel_message_ : std::string(); }
   /// False if the task has ended.
