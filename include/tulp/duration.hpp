@@ -51,7 +51,9 @@ class Duration {
       return static_cast<long double>(whole) < scaled ? whole + 1 : whole;
     } else {
       if (count > 0 && static_cast<std::uintmax_t>(count) > static_cast<std::uintmax_t>(highest / Scale::num)) return highest;
-      if (count < 0 && count < static_cast<std::intmax_t>(lowest / Scale::num)) return lowest;
+      if constexpr (std::is_signed_v<Rep>) {
+        if (count < lowest / Scale::num) return lowest;
+      }
       const auto scaled = static_cast<std::int64_t>(count) * Scale::num;
       return scaled / Scale::den + (scaled > 0 && scaled % Scale::den != 0 ? 1 : 0);
     }

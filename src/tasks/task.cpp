@@ -21,12 +21,12 @@ std::size_t stack_size_of(const TaskOptions& options) {
 
 }  // namespace
 
-TaskControl::TaskControl(FutureState& state, const TaskOptions& options)
+TaskControl::TaskControl(EventLoop& loop, FutureState& state, const TaskOptions& options)
     : Runnable(Kind::task_step),
       state_(state),
-      pool_(state.loop().service<FiberPools>().of_size(stack_size_of(options))),
+      pool_(loop.service<FiberPools>().of_size(stack_size_of(options))),
       stack_size_bytes_(pool_.stack_size_bytes()),
-      number_(state.loop().next_task_number()) {
+      number_(loop.next_task_number()) {
   if (!options.name.empty()) set_name(options.name);
 }
 
@@ -220,8 +220,7 @@ void wait_until_done(FutureState& future) {
   FuturePark wait(me, future);
   future.add_waiter(wait);
   park(wait);
-  if (wait.is_passed_on() && future.status() == FutureState::Status::cancelled)
-    throw CancelledError(me.cancel_message());
+  if (wait.is_passed_on() && future.status() == FutureState::Status::cancelled) me.throw_cancelled();
 }
 
 }  // namespace detail

@@ -45,7 +45,8 @@ class Park {
 /// A fiber's side of a task.  As a Runnable it is the task's next step; the loop owns it from its creation to its end.
 class TaskControl : public Runnable, public ListHook<TaskControl> {
  public:
-  TaskControl(FutureState& state, const TaskOptions& options);
+  /// `state` need not be constructed yet.
+  TaskControl(EventLoop& loop, FutureState& state, const TaskOptions& options);
 
   FutureState& state() const noexcept { return state_; }
   EventLoop& loop() const noexcept { return state_.loop(); }
@@ -80,6 +81,7 @@ class TaskControl : public Runnable, public ListHook<TaskControl> {
   friend class Scheduler;
   friend void start(TaskControl& task);
   friend void throw_if_cancelled();
+  friend void wait_until_done(FutureState& future);
   friend void park(Park& park);
   friend void begin_operation(TaskControl& me);
 

@@ -11,13 +11,14 @@
 
 namespace tulp::detail {
 
-/// One allocation: the future's state, the value, the task's control block and the callable.
+/// One allocation: the future's state, the value, the task's control block and the callable.  The control block comes
+/// first, so that call() needs no thunk, which would have no line in a stack trace.
 template <class T, class F>
-class TaskState final : public FutureStateOf<T>, public TaskControl {
+class TaskState final : public TaskControl, public FutureStateOf<T> {
  public:
   template <class G>
   TaskState(EventLoop& loop, const TaskOptions& options, const void* created_at, G&& callable)
-      : FutureStateOf<T>(loop, created_at), TaskControl(*this, options), callable_(std::forward<G>(callable)) {}
+      : TaskControl(loop, *this, options), FutureStateOf<T>(loop, created_at), callable_(std::forward<G>(callable)) {}
 
   TaskControl* task() const noexcept override { return const_cast<TaskState*>(this); }
   std::string description() const override { return "task '" + name() + "'"; }

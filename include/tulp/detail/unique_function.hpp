@@ -55,8 +55,15 @@ class UniqueFunction<R(Args...)> {
   static constexpr bool fits =
       sizeof(T) <= capacity && alignof(T) <= alignof(std::max_align_t) && std::is_nothrow_move_constructible_v<T>;
   template <class T>
+  static R call(T& target, Args&&... args) {
+    if constexpr (std::is_void_v<R>)
+      target(std::forward<Args>(args)...);
+    else
+      return target(std::forward<Args>(args)...);
+  }
+  template <class T>
   static constexpr Operations inside = {
-      [](void* at, Args&&... args) -> R { return (*static_cast<T*>(at))(std::forward<Args>(args)...); },
+      [](void* at, Args&&... args) -> R { return call(*static_cast<T*>(at), std::forward<Args>(args)...); },
       [](void* from, void* to) noexcept {
         ::new (to) T(std::move(*static_cast<T*>(from)));
         static_cast<T*>(from)->~T();
@@ -64,7 +71,7 @@ class UniqueFunction<R(Args...)> {
       [](void* at) noexcept { static_cast<T*>(at)->~T(); }};
   template <class T>
   static constexpr Operations outside = {
-      [](void* at, Args&&... args) -> R { return (**static_cast<T**>(at))(std::forward<Args>(args)...); },
+      [](void* at, Args&&... args) -> R { return call(**static_cast<T**>(at), std::forward<Args>(args)...); },
       [](void* from, void* to) noexcept { ::new (to) T*(*static_cast<T**>(from)); },
       [](void* at) noexcept { delete *static_cast<T**>(at); }};
 
