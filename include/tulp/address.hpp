@@ -45,7 +45,7 @@ class Address {
   friend struct std::hash<Address>;
   std::string_view view() const noexcept { return {bytes_, size_}; }
 
-  alignas(8) char bytes_[112] = {};   // as large as sockaddr_un, the largest of them
+  alignas(8) char bytes_[112] = {};  // as large as sockaddr_un, the largest of them
   std::uint32_t size_ = 0;
 };
 

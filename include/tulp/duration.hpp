@@ -50,7 +50,8 @@ class Duration {
       const auto whole = static_cast<std::int64_t>(scaled);
       return static_cast<long double>(whole) < scaled ? whole + 1 : whole;
     } else {
-      if (count > 0 && static_cast<std::uintmax_t>(count) > static_cast<std::uintmax_t>(highest / Scale::num)) return highest;
+      if (count > 0 && static_cast<std::uintmax_t>(count) > static_cast<std::uintmax_t>(highest / Scale::num))
+        return highest;
       if constexpr (std::is_signed_v<Rep>) {
         if (count < lowest / Scale::num) return lowest;
       }

@@ -50,8 +50,7 @@ class TimeoutError : public std::runtime_error {
 /// code() keeps errno.
 class OsError : public std::system_error {
  public:
-  OsError(int error_number, const std::string& what)
-      : std::system_error(error_number, std::system_category(), what) {}
+  OsError(int error_number, const std::string& what) : std::system_error(error_number, std::system_category(), what) {}
 };
 
 class ConnectionError : public OsError {

@@ -58,10 +58,10 @@ class Deferred : public ListHook<Deferred> {
 
 /// What an exception handler is told.  Source: PEP 3156 "Exceptions".
 struct ExceptionContext {
-  std::string message;                 ///< What went wrong, without a full stop.
-  std::exception_ptr exception = {};   ///< May be null.
-  std::string object = {};             ///< Who is concerned: "task 'crawl'", "transport 127.0.0.1:80"; may be empty.
-  const void* created_at = nullptr;    ///< The return address of the call that made it, or null.
+  std::string message;                ///< What went wrong, without a full stop.
+  std::exception_ptr exception = {};  ///< May be null.
+  std::string object = {};            ///< Who is concerned: "task 'crawl'", "transport 127.0.0.1:80"; may be empty.
+  const void* created_at = nullptr;   ///< The return address of the call that made it, or null.
 };
 
 /// An event loop.  One thread runs it; everything that it calls, it calls one after another.
@@ -148,8 +148,8 @@ class EventLoop {
   T run_until_complete(Future<T> future);
   /// Runs `main` as a task, until it ends.
   template <class F>
-    requires std::invocable<std::decay_t<F>&>
-  auto run_until_complete(F&& main);
+  requires std::invocable < std::decay_t<F>
+  & > auto run_until_complete(F&& main);
 
   // Errors.
 
@@ -260,10 +260,10 @@ class EventLoop {
   std::atomic<bool> is_running_ = false;
   bool is_closed_ = false;
   bool is_debug_ = false;
-  std::thread::id thread_;                        // the one that runs the loop, or ran it last
+  std::thread::id thread_;  // the one that runs the loop, or ran it last
   std::uint64_t last_task_number_ = 0;
   detail::IntrusiveList<detail::Deferred> deferred_;
-  detail::IntrusiveList<detail::TaskControl> tasks_;   // begun and not ended; the loop owns them
+  detail::IntrusiveList<detail::TaskControl> tasks_;  // begun and not ended; the loop owns them
   ExceptionHandler exception_handler_;
   std::vector<ServiceEntry> services_;
 };
@@ -324,7 +324,7 @@ TimerHandle EventLoop::call_later(Duration delay, F&& f, Args&&... args) {
   callback->set_when(after(time(), delay));
   start_timer(*callback);
   TimerHandle handle(callback);
-  callback.release();   // the loop's reference
+  callback.release();  // the loop's reference
   return handle;
 }
 
@@ -338,7 +338,7 @@ TimerHandle EventLoop::call_at(TimePoint when, F&& f, Args&&... args) {
   callback->set_when(when);
   start_timer(*callback);
   TimerHandle handle(callback);
-  callback.release();   // the loop's reference
+  callback.release();  // the loop's reference
   return handle;
 }
 

@@ -41,8 +41,7 @@ class FutureBase {
     state_->fail(std::move(error));
   }
   template <class E>
-    requires(!std::same_as<std::decay_t<E>, std::exception_ptr>)
-  void set_exception(E&& error) {
+  requires(!std::same_as<std::decay_t<E>, std::exception_ptr>) void set_exception(E&& error) {
     set_exception(std::make_exception_ptr(std::forward<E>(error)));
   }
 

@@ -42,7 +42,8 @@ class Callback : public RefCounted, public Runnable {
 /// A callback that waits for its time.
 class TimedCallback : public Callback, public Timer {
  public:
-  TimedCallback(EventLoop& loop, const void* created_at) noexcept : Callback(loop, created_at), Timer(static_cast<Runnable&>(*this)) {}
+  TimedCallback(EventLoop& loop, const void* created_at) noexcept
+      : Callback(loop, created_at), Timer(static_cast<Runnable&>(*this)) {}
   void cancel() noexcept override;
 };
 
@@ -65,8 +66,8 @@ auto bind_once(F&& f, Args&&... args) {
   if constexpr (sizeof...(Args) == 0) {
     return std::decay_t<F>(std::forward<F>(f));
   } else {
-    return [f = std::decay_t<F>(std::forward<F>(f)), args = std::tuple<std::decay_t<Args>...>(
-                                                         std::forward<Args>(args)...)]() mutable -> decltype(auto) {
+    return [f = std::decay_t<F>(std::forward<F>(f)),
+            args = std::tuple<std::decay_t<Args>...>(std::forward<Args>(args)...)]() mutable -> decltype(auto) {
       return std::apply(std::move(f), std::move(args));
     };
   }
@@ -97,9 +98,7 @@ class Handle {
   void cancel() noexcept {
     if (callback_) callback_->cancel();
   }
-  bool cancelled() const noexcept {
-    return callback_ && callback_->state() == detail::Callback::State::cancelled;
-  }
+  bool cancelled() const noexcept { return callback_ && callback_->state() == detail::Callback::State::cancelled; }
 
  protected:
   detail::Ref<detail::Callback> callback_;

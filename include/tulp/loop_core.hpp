@@ -90,7 +90,7 @@ class Inbox {
 
  private:
   static void move(Runnable* newest, RunQueue& queue) noexcept;
-  std::atomic<Runnable*> newest_ = nullptr;   // linked towards older ones; &closed_ when closed
+  std::atomic<Runnable*> newest_ = nullptr;  // linked towards older ones; &closed_ when closed
 };
 
 /// A time at which a loop queues `target`.  Lies in the loop's timer structure while is_scheduled(); whoever owns it must
@@ -171,7 +171,7 @@ class FdWatch {
   struct Side {
     Runnable* target = nullptr;
     bool may_try = true;
-    bool is_sticky = false;   // keep trying until EAGAIN, whatever a short read suggests
+    bool is_sticky = false;  // keep trying until EAGAIN, whatever a short read suggests
   };
   Side& side(Direction d) noexcept { return sides_[static_cast<std::size_t>(d)]; }
   const Side& side(Direction d) const noexcept { return sides_[static_cast<std::size_t>(d)]; }

@@ -73,8 +73,7 @@ std::vector<TaskHandle> all_tasks();
 /// Throws: OsError - no memory for a stack; InvalidStateError - there is no loop, or it is closed.
 /// Source: PEP 3156 "Tasks".
 template <class F, class... Args>
-  requires(!std::same_as<std::decay_t<F>, TaskOptions>)
-[[gnu::noinline]] auto create_task(F&& f, Args&&... args);
+requires(!std::same_as<std::decay_t<F>, TaskOptions>) [[gnu::noinline]] auto create_task(F&& f, Args&&... args);
 template <class F, class... Args>
 [[gnu::noinline]] auto create_task(TaskOptions options, F&& f, Args&&... args);
 
@@ -125,8 +124,7 @@ auto start_task(EventLoop& loop, const TaskOptions& options, const void* caller,
 }  // namespace detail
 
 template <class F, class... Args>
-  requires(!std::same_as<std::decay_t<F>, TaskOptions>)
-auto create_task(F&& f, Args&&... args) {
+requires(!std::same_as<std::decay_t<F>, TaskOptions>) auto create_task(F&& f, Args&&... args) {
   return detail::start_task(detail::loop_for_new_object(), {}, TULP_CALLER,
                             detail::bind_once(std::forward<F>(f), std::forward<Args>(args)...));
 }
@@ -138,8 +136,8 @@ auto create_task(TaskOptions options, F&& f, Args&&... args) {
 }
 
 template <class F>
-  requires std::invocable<std::decay_t<F>&>
-auto EventLoop::run_until_complete(F&& main) {
+requires std::invocable < std::decay_t<F>
+& > auto EventLoop::run_until_complete(F&& main) {
   auto task = detail::start_task(*this, {}, TULP_CALLER, std::decay_t<F>(std::forward<F>(main)));
   return run_until_complete(Future(std::move(task)));
 }

@@ -22,8 +22,8 @@ namespace tulp {
 
 /// Marks of a write buffer.  With one of them missing: low is a quarter of high, high four times low.
 struct WriteBufferLimits {
-  std::optional<std::size_t> high_bytes = std::nullopt;   ///< Default 64 KiB.
-  std::optional<std::size_t> low_bytes = std::nullopt;    ///< Default 16 KiB.
+  std::optional<std::size_t> high_bytes = std::nullopt;  ///< Default 64 KiB.
+  std::optional<std::size_t> low_bytes = std::nullopt;   ///< Default 16 KiB.
 };
 
 /// A byte stream to a peer.  None of its methods parks.  The loop owns an open transport until connection_lost.

@@ -85,7 +85,7 @@ class Libdw {
   }
 
   void* library_ = nullptr;
-  Dwfl* session_ = nullptr;   // never ended: it lives as long as the process
+  Dwfl* session_ = nullptr;  // never ended: it lives as long as the process
   Dwfl_Callbacks callbacks_{};
   bool all_found_ = true;
   decltype(&::dwfl_addrmodule) addrmodule_ = nullptr;

@@ -34,7 +34,7 @@ void TimedCallback::cancel() noexcept {
   const bool was_waiting = is_scheduled();
   if (was_waiting) loop().stop_timer(*this);
   Callback::cancel();
-  if (was_waiting) drop_ref();   // the loop's: it never queued the callback
+  if (was_waiting) drop_ref();  // the loop's: it never queued the callback
 }
 
 }  // namespace tulp::detail

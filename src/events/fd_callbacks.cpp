@@ -25,8 +25,8 @@ FdCallbacks::~FdCallbacks() {
 }
 
 void FdCallbacks::add(int fd, Direction direction, UniqueFunction<void()> function) {
-  auto callback = Ref<RepeatedCallback>::adopt(
-      new RepeatedCallback(loop_, direction == Direction::read ? "reader callback" : "writer callback", std::move(function)));
+  auto callback = Ref<RepeatedCallback>::adopt(new RepeatedCallback(
+      loop_, direction == Direction::read ? "reader callback" : "writer callback", std::move(function)));
   auto found = entries_.find(fd);
   if (found == entries_.end()) {
     auto entry = std::make_unique<Entry>(fd);

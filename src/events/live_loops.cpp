@@ -13,7 +13,7 @@ namespace tulp {
 namespace {
 
 struct LiveLoops {
-  std::recursive_mutex mutex;   // an exception handler may make or drop loops and futures of its own
+  std::recursive_mutex mutex;  // an exception handler may make or drop loops and futures of its own
   std::vector<EventLoop*> loops;
 };
 
@@ -68,10 +68,11 @@ void print(const ExceptionContext& context) noexcept {
     if (context.exception) text += ": " + describe(context.exception);
     if (!context.object.empty()) text += "\n  " + context.object;
     if (context.created_at != nullptr)
-      text += (context.object.empty() ? "\n  created at " : ", created at ") + describe_code_address(context.created_at);
+      text +=
+          (context.object.empty() ? "\n  created at " : ", created at ") + describe_code_address(context.created_at);
     text += '\n';
     std::fwrite(text.data(), 1, text.size(), stderr);
-  } catch (const std::exception& error) {   // no memory left for the text
+  } catch (const std::exception& error) {  // no memory left for the text
     std::fprintf(stderr, "tulp: %s (%s)\n", context.message.c_str(), error.what());
   }
 }

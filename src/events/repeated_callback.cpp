@@ -4,7 +4,7 @@ namespace tulp::detail {
 
 void RepeatedCallback::run() noexcept {
   if (is_removed_) return drop_ref();
-  const auto keep = Ref<RepeatedCallback>::share(this);   // the callback may remove itself
+  const auto keep = Ref<RepeatedCallback>::share(this);  // the callback may remove itself
   try {
     function_();
   } catch (...) {

@@ -13,7 +13,7 @@
 namespace tulp::detail {
 namespace {
 
-std::mutex mutex;   // over who watches what; the signal handler does not take it
+std::mutex mutex;  // over who watches what; the signal handler does not take it
 int watcher_count[SignalTarget::highest_signal + 1];
 struct sigaction former_action[SignalTarget::highest_signal + 1];
 
@@ -90,7 +90,7 @@ void SignalTarget::arrive(int signal) noexcept {
   if ((watched_ & bit_of(signal)) == 0) return;
   if (signal == SIGINT && ends_at_second_interrupt_ && ++interrupt_count_ > 1) {
     ::signal(SIGINT, SIG_DFL);
-    ::raise(SIGINT);   // delivered when the handler returns
+    ::raise(SIGINT);  // delivered when the handler returns
     return;
   }
   arrived_ |= bit_of(signal);

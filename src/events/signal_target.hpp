@@ -35,9 +35,9 @@ class SignalTarget {
   void arrive(int signal) noexcept;
 
   static std::atomic<SignalTarget*> first_;
-  SignalTarget* next_ = nullptr;                  // set once, before the target can be seen
+  SignalTarget* next_ = nullptr;  // set once, before the target can be seen
   const int fd_;
-  bool is_acquired_ = false;                      // guarded by the mutex in signal_target.cpp
+  bool is_acquired_ = false;  // guarded by the mutex in signal_target.cpp
   std::atomic<std::uint64_t> watched_ = 0;
   std::atomic<std::uint64_t> arrived_ = 0;
   std::atomic<bool> ends_at_second_interrupt_ = false;

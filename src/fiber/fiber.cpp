@@ -25,9 +25,22 @@ struct ExceptionGlobals {
 
 /// A thread's never move, so that asking once is enough.
 ExceptionGlobals& exception_globals() noexcept {
-  if (globals_of_thread == nullptr)
-    globals_of_thread = reinterpret_cast<ExceptionGlobals*>(abi::__cxa_get_globals());
+  if (globals_of_thread == nullptr) globals_of_thread = reinterpret_cast<ExceptionGlobals*>(abi::__cxa_get_globals());
   return *globals_of_thread;
+}
+
+/// What belongs to a flow, and the runtime keeps for the thread.
+struct FlowState {
+  ExceptionGlobals exceptions;
+  int error_number;
+};
+
+// Never inlined: between two runs a loop may move to another thread, and its fibers with it, so that an address of
+// thread-local storage must not be kept across a jump.
+[[gnu::noinline]] FlowState save_flow() noexcept { return {exception_globals(), errno}; }
+[[gnu::noinline]] void restore_flow(const FlowState& flow) noexcept {
+  exception_globals() = flow.exceptions;
+  errno = flow.error_number;
 }
 
 }  // namespace
@@ -62,25 +75,18 @@ namespace {
 }  // namespace
 
 Fiber::Fiber(const Stack& stack, const FiberProgram& program) noexcept
-    : context_(context::make_fcontext(stack.top(), stack.size_bytes, first_frame)),
-      program_(&program),
-      stack_(stack) {
+    : context_(context::make_fcontext(stack.top(), stack.size_bytes, first_frame)), program_(&program), stack_(stack) {
   sanitizer_.open(stack.low, stack.size_bytes);
   watch_for_overflow();
 }
 
 void Fiber::switch_to(Fiber& next) noexcept {
-  // What belongs to this flow stays on its stack while others run.
-  ExceptionGlobals& globals = exception_globals();
-  int& error_number = errno;
-  const ExceptionGlobals saved_globals = globals;
-  const int saved_errno = error_number;
+  const FlowState flow = save_flow();  // stays on this flow's stack while others run
   running = &next;
   sanitizer_.before_jump(next.sanitizer_);
   const auto from = context::jump_fcontext(next.context_, this);
   arrive(from.fctx, *static_cast<Fiber*>(from.data));
-  globals = saved_globals;
-  error_number = saved_errno;
+  restore_flow(flow);
 }
 
 inline void Fiber::arrive(void* came_from_context, Fiber& came_from) noexcept {

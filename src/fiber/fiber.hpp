@@ -17,12 +17,12 @@ class Fiber;
 /// What a report says about whoever uses a fiber.
 struct FiberLabel {
   std::string_view name;
-  const void* created_at;   // a return address
+  const void* created_at;  // a return address
 };
 
 /// What all fibers of one pool do.
 struct FiberProgram {
-  void (*entry)(Fiber&) noexcept;   // never returns
+  void (*entry)(Fiber&) noexcept;  // never returns
   /// Describes the user; a name that is not stored anywhere is written into `buffer`.  Called from a signal handler: does
   /// not allocate.
   FiberLabel (*label)(const void* user, std::span<char> buffer) noexcept;
@@ -48,15 +48,15 @@ class Fiber {
     return user != nullptr ? program_->label(user, buffer) : FiberLabel{"(none)", nullptr};
   }
 
-  const void* user = nullptr;   // set by whoever runs on it
+  const void* user = nullptr;  // set by whoever runs on it
 
  private:
   friend void enter_fiber(void*, void*) noexcept;
 
   void arrive(void* came_from_context, Fiber& came_from) noexcept;
 
-  void* context_ = nullptr;                 // where the flow stands while it is not running
-  const FiberProgram* program_ = nullptr;   // null: the thread's own flow
+  void* context_ = nullptr;                // where the flow stands while it is not running
+  const FiberProgram* program_ = nullptr;  // null: the thread's own flow
   Stack stack_;
   [[no_unique_address]] SanitizerState sanitizer_;
 };

@@ -22,7 +22,7 @@ FiberPool::~FiberPool() {
 
 void FiberPool::reserve() {
   if (promised_ == idle_.size() + promised_stacks_) {
-    if (idle_.capacity() <= running_count_ + idle_.size() + promised_)   // so that give_back() never allocates
+    if (idle_.capacity() <= running_count_ + idle_.size() + promised_)  // so that give_back() never allocates
       idle_.reserve(2 * (running_count_ + idle_.size() + promised_) + 16);
     stacks_.reserve();
     ++promised_stacks_;
@@ -55,7 +55,8 @@ void FiberPool::give_back(Fiber& fiber) noexcept {
 
 void FiberPool::trim() noexcept {
   const std::size_t unneeded = std::min(lowest_idle_count_, idle_.size() + promised_stacks_ - promised_);
-  std::for_each(idle_.begin(), idle_.begin() + static_cast<std::ptrdiff_t>(unneeded), [this](Fiber* f) { destroy(*f); });
+  std::for_each(idle_.begin(), idle_.begin() + static_cast<std::ptrdiff_t>(unneeded),
+                [this](Fiber* f) { destroy(*f); });
   idle_.erase(idle_.begin(), idle_.begin() + static_cast<std::ptrdiff_t>(unneeded));
   lowest_idle_count_ = idle_.size();
   releases_left_ = window;

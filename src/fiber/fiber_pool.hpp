@@ -8,8 +8,8 @@
 namespace tulp {
 
 struct FiberPoolStatistics {
-  std::size_t running_count;    // fibers that somebody uses
-  std::size_t idle_count;       // warm fibers that wait for a user
+  std::size_t running_count;  // fibers that somebody uses
+  std::size_t idle_count;     // warm fibers that wait for a user
   std::size_t stack_size_bytes;
 };
 
@@ -21,8 +21,7 @@ struct FiberPoolStatistics {
 class FiberPool {
  public:
   /// Every fiber of this pool does `program`.
-  FiberPool(std::size_t stack_size_bytes, const FiberProgram& program)
-      : stacks_(stack_size_bytes), program_(program) {}
+  FiberPool(std::size_t stack_size_bytes, const FiberProgram& program) : stacks_(stack_size_bytes), program_(program) {}
   FiberPool(const FiberPool&) = delete;
   FiberPool& operator=(const FiberPool&) = delete;
   ~FiberPool();
@@ -39,18 +38,18 @@ class FiberPool {
   void give_back(Fiber& fiber) noexcept;
 
  private:
-  static constexpr std::size_t window = 4096;   // releases
+  static constexpr std::size_t window = 4096;  // releases
   void destroy(Fiber& fiber) noexcept;
   void trim() noexcept;
 
   StackPool stacks_;
   const FiberProgram& program_;
-  std::vector<Fiber*> idle_;                   // the warmest last
+  std::vector<Fiber*> idle_;  // the warmest last
   std::size_t promised_ = 0;
-  std::size_t promised_stacks_ = 0;            // what of the promises the stack pool has promised to us
+  std::size_t promised_stacks_ = 0;  // what of the promises the stack pool has promised to us
   std::size_t next_shift_ = 0;
   std::size_t running_count_ = 0;
-  std::size_t lowest_idle_count_ = 0;          // within this window
+  std::size_t lowest_idle_count_ = 0;  // within this window
   std::size_t releases_left_ = window;
 };
 

@@ -18,7 +18,7 @@
 namespace tulp {
 namespace {
 
-constexpr std::array watched = {SIGSEGV, SIGBUS};   // macOS reports a guard page as SIGBUS
+constexpr std::array watched = {SIGSEGV, SIGBUS};  // macOS reports a guard page as SIGBUS
 std::array<struct sigaction, watched.size()> previous_actions;
 
 /// A line put together without allocating.
@@ -78,8 +78,8 @@ void report(const Fiber& fiber) noexcept {
   std::array<char, 64> buffer;
   const FiberLabel label = fiber.label(buffer);
   SignalSafeLine line;
-  line << "tulp: stack overflow in task '" << label.name
-       << "', whose stack has " << (fiber.stack().size_bytes + 1023) / 1024 << " KiB (TaskOptions.stack_size_bytes or "
+  line << "tulp: stack overflow in task '" << label.name << "', whose stack has "
+       << (fiber.stack().size_bytes + 1023) / 1024 << " KiB (TaskOptions.stack_size_bytes or "
        << "TULP_STACK_SIZE gives more), created at ";
   line.write();
   if (!write_place_in_child(label.created_at)) line.hexadecimal(reinterpret_cast<std::uintptr_t>(label.created_at));
@@ -98,8 +98,8 @@ void on_fault(int signal, siginfo_t* info, void* machine_context) {
   } else if (!is_overflow && previous.sa_handler != SIG_DFL && previous.sa_handler != SIG_IGN) {
     previous.sa_handler(signal);
   } else {
-    sys.sigaction(signal, &previous, nullptr);   // the faulting instruction runs again, and this time it counts
-    if (info->si_code <= 0) ::raise(signal);     // unless there is none, because somebody sent the signal
+    sys.sigaction(signal, &previous, nullptr);  // the faulting instruction runs again, and this time it counts
+    if (info->si_code <= 0) ::raise(signal);    // unless there is none, because somebody sent the signal
   }
 }
 
@@ -119,7 +119,7 @@ class AlternateStack {
     stack_t present{};
     if (::sigaltstack(nullptr, &present) != 0 || (present.ss_flags & SS_DISABLE) == 0) return;
     void* memory = sys.mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
-    if (memory == MAP_FAILED) return;   // an overflow then ends without the message
+    if (memory == MAP_FAILED) return;  // an overflow then ends without the message
     memory_ = memory;
     set(memory_, 0);
   }

@@ -90,7 +90,7 @@ class SanitizerState {
     const void* low = nullptr;
     std::size_t size = 0;
     __sanitizer_finish_switch_fiber(fake_stack_, &low, &size);
-    previous.low_ = low;   // a thread's own stack learns its bounds here
+    previous.low_ = low;  // a thread's own stack learns its bounds here
     previous.size_ = size;
 #endif
   }

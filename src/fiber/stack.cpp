@@ -5,9 +5,11 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <cstdlib>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 
 #include <tulp/error.hpp>
 
@@ -17,7 +19,7 @@
 namespace tulp {
 namespace {
 
-constexpr int madv_guard_install = 102;   // Linux 6.13; the headers of older systems do not name it
+constexpr int madv_guard_install = 102;  // Linux 6.13; the headers of older systems do not name it
 constexpr std::size_t first_slab_count = 16;
 constexpr std::size_t largest_slab_count = 1024;
 
@@ -27,15 +29,19 @@ std::size_t page_bytes() {
 }
 
 /// "64K", "1M" or a plain number of bytes; 0 for anything else.
-std::size_t parse_size(const char* text) {
-  char* end = nullptr;
-  const unsigned long long number = std::strtoull(text, &end, 10);
-  if (end == text) return 0;
-  const std::string unit = end;
-  if (unit.empty()) return number;
-  if (unit == "K" || unit == "k") return number << 10;
-  if (unit == "M" || unit == "m") return number << 20;
-  return 0;
+std::size_t parse_size(std::string_view text) {
+  constexpr std::size_t largest = 1 << 30;
+  std::size_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || number > largest) return 0;
+  const std::string_view unit(end, static_cast<std::size_t>(text.data() + text.size() - end));
+  if (unit == "K" || unit == "k")
+    number <<= 10;
+  else if (unit == "M" || unit == "m")
+    number <<= 20;
+  else if (!unit.empty())
+    return 0;
+  return number <= largest ? number : 0;
 }
 
 }  // namespace
@@ -81,7 +87,7 @@ Stack StackPool::take() noexcept {
 void StackPool::give_back(const Stack& stack) noexcept {
   unpoison(stack.low, stack.size_bytes);
   sys.madvise(stack.low, stack.size_bytes, MADV_DONTNEED);
-  free_.push_back(stack.low);   // never allocates: grow() made room
+  free_.push_back(stack.low);  // never allocates: grow() made room
   --taken_count_;
 }
 
@@ -102,7 +108,7 @@ void StackPool::grow() {
                               " KiB of address space for fiber stacks (see ulimit -v, vm.overcommit_memory and "
                               "vm.max_map_count, or choose smaller stacks)");
   }
-  sys.madvise(memory, bytes, MADV_NOHUGEPAGE);   // a huge page would commit eight stacks at the first touch of one
+  sys.madvise(memory, bytes, MADV_NOHUGEPAGE);  // a huge page would commit eight stacks at the first touch of one
   char* begin = static_cast<char*>(memory);
   try {
     for (std::size_t i = 0; i < count; ++i) install_guard(begin + i * stride());
@@ -116,15 +122,16 @@ void StackPool::grow() {
 }
 
 void StackPool::install_guard(char* begin) {
-  static bool kernel_has_guards = true;   // raced only towards false, by threads that all learnt the same
+  static bool kernel_has_guards = true;  // raced only towards false, by threads that all learnt the same
   if (kernel_has_guards) {
     if (retry_on_eintr([&] { return sys.madvise(begin, guard_bytes, madv_guard_install); }) == 0) return;
     if (errno != EINVAL) throw_os_error(errno, "madvise(MADV_GUARD_INSTALL) below a fiber stack");
     kernel_has_guards = false;
   }
   if (sys.mprotect(begin, guard_bytes, PROT_NONE) != 0) {
-    throw_os_error(errno, "mprotect of the guard below a fiber stack, which takes two mappings each (raise "
-                          "vm.max_map_count, or use Linux 6.13 or later, where guards take none)");
+    throw_os_error(errno,
+                   "mprotect of the guard below a fiber stack, which takes two mappings each (raise "
+                   "vm.max_map_count, or use Linux 6.13 or later, where guards take none)");
   }
 }
 
@@ -138,7 +145,8 @@ std::size_t default_stack_size_bytes() {
 }
 
 std::size_t round_stack_size(std::size_t size_bytes) {
-  if (size_bytes > (std::size_t{1} << 45)) throw std::invalid_argument("stack_size_bytes: larger than the address space");
+  if (size_bytes > (std::size_t{1} << 45))
+    throw std::invalid_argument("stack_size_bytes: larger than the address space");
   const std::size_t page = page_bytes();
   return (std::max(size_bytes, StackPool::minimum_bytes) + page - 1) / page * page;
 }

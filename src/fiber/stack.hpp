@@ -8,7 +8,7 @@ namespace tulp {
 
 /// Memory that a fiber runs on, with a guard below it.  Grows downwards from top().
 struct Stack {
-  char* low = nullptr;      // the lowest usable byte; the guard lies below
+  char* low = nullptr;  // the lowest usable byte; the guard lies below
   std::size_t size_bytes = 0;
 
   char* top() const noexcept { return low + size_bytes; }
@@ -59,8 +59,8 @@ class StackPool {
 
   std::size_t size_bytes_;
   std::vector<Slab> slabs_;
-  std::vector<char*> free_;         // the low ends of stacks that have been used and given back
-  char* fresh_ = nullptr;           // the newest slab's stacks that were never used
+  std::vector<char*> free_;  // the low ends of stacks that have been used and given back
+  char* fresh_ = nullptr;    // the newest slab's stacks that were never used
   std::size_t fresh_count_ = 0;
   std::size_t promised_ = 0;
   std::size_t taken_count_ = 0;

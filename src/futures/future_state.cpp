@@ -43,16 +43,17 @@ FutureState::~FutureState() {
 
 void FutureState::last_reference_dropped() const noexcept {
   if (status_ == Status::failed && !is_retrieved_) {
-    report_to_loop(loop_, {.message = std::string(task() != nullptr ? "task" : "future") + " exception was never retrieved",
-                           .exception = exception_,
-                           .object = description(),
-                           .created_at = created_at_});
+    report_to_loop(loop_,
+                   {.message = std::string(task() != nullptr ? "task" : "future") + " exception was never retrieved",
+                    .exception = exception_,
+                    .object = description(),
+                    .created_at = created_at_});
   }
   delete this;
 }
 
 bool FutureState::cancel(std::string message) {
-  is_retrieved_ = true;   // whoever cancels takes note
+  is_retrieved_ = true;  // whoever cancels takes note
   if (is_done()) return false;
   finish_cancelled(std::move(message));
   return true;

@@ -52,7 +52,8 @@ class InterruptScope {
 }  // namespace
 
 Runner::Runner(const RunOptions& options) : drain_(options.drain) {
-  if (get_running_loop() != nullptr) throw InvalidStateError("run() was called while an event loop runs in this thread");
+  if (get_running_loop() != nullptr)
+    throw InvalidStateError("run() was called while an event loop runs in this thread");
   loop_ = new_event_loop(options.loop);
 }
 

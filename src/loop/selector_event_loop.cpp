@@ -66,7 +66,7 @@ void SelectorEventLoop::queue_due_timers() {
   const TimePoint now = time();
   while (!timers_.empty() && timers_.next() <= now) {
     Runnable& target = timers_.pop().target();
-    if (!target.is_queued()) ready_.push(target);   // something else may have woken it first
+    if (!target.is_queued()) ready_.push(target);  // something else may have woken it first
   }
 }
 
@@ -104,7 +104,7 @@ void SelectorEventLoop::close() {
     if (!target.is_queued()) ready_.push(target);
   }
   while (!ready_.empty()) ready_.pop().discard();
-  selector_.reset();   // but not wake_up_: a thread whose entry has just been taken may still be writing to it
+  selector_.reset();  // but not wake_up_: a thread whose entry has just been taken may still be writing to it
 }
 
 // Queueing.
@@ -167,8 +167,7 @@ void SelectorEventLoop::deliver(const SelectorEvent& event) noexcept {
   const auto number = static_cast<std::uint32_t>(event.token);
   const Slot& slot = slots_[number];
   if (slot.watch == nullptr || event.token != token_of(static_cast<int>(number), slot)) return;
-  slot.watch->notify(*this,
-                     {.readable = event.readable, .writable = event.writable, .exceptional = event.exceptional});
+  slot.watch->notify(*this, {.readable = event.readable, .writable = event.writable, .exceptional = event.exceptional});
 }
 
 /// With edges each write to an eventfd is reported by itself, read or not: nothing need be drained.

@@ -55,12 +55,12 @@ class SelectorEventLoop final : public EventLoop {
   static Selector::Interest interest_of(const FdWatch& watch) noexcept;
 
   std::unique_ptr<Selector> selector_;
-  UniqueFd wake_up_;                        // an eventfd
-  std::vector<Slot> slots_;                 // by descriptor
+  UniqueFd wake_up_;         // an eventfd
+  std::vector<Slot> slots_;  // by descriptor
   std::array<SelectorEvent, 512> events_;
   TimerQueue timers_;
   RunQueue ready_;
-  std::size_t batch_left_ = 0;              // how many entries of ready_ belong to the batch that runs
+  std::size_t batch_left_ = 0;  // how many entries of ready_ belong to the batch that runs
   bool is_stopping_ = false;
   Inbox inbox_;
   std::atomic<bool> is_asleep_ = false;

@@ -53,7 +53,7 @@ void EventLoop::shut_down(Duration limit) {
     const std::string reason = "the event loop closes";
     tasks_.for_each([&](detail::TaskControl& task) { task.request_cancel(reason); });
     run_until(*this, limit, [&] {
-      tasks_.for_each([&](detail::TaskControl& task) {   // those that were started meanwhile
+      tasks_.for_each([&](detail::TaskControl& task) {  // those that were started meanwhile
         if (task.cancelling() == 0) task.request_cancel(reason);
       });
       return tasks_.empty();

@@ -63,7 +63,7 @@ int finish_connect(int socket, const Address& address) {
   if (result != 0 && errno != EINPROGRESS && errno != EINTR) return errno;
   if (result != 0) {
     ConnectWatch watch(me.loop(), socket);
-    while (peer_address(socket).family() == AF_UNSPEC) {   // a report of readiness is a hint
+    while (peer_address(socket).family() == AF_UNSPEC) {  // a report of readiness is a hint
       watch.wait_writable(me);
       if (const int error = pending_error(socket)) return error;
     }

@@ -65,7 +65,7 @@ class Resolver::Job final : public Runnable {
   }
   void run() noexcept override {
     const std::unique_ptr<Job> self(this);
-    if (future_.done()) return;   // cancelled meanwhile
+    if (future_.done()) return;  // cancelled meanwhile
     if (error_)
       future_.set_exception(std::move(error_));
     else
@@ -84,7 +84,7 @@ struct Resolver::Shared {
   std::mutex mutex;
   std::condition_variable work_is_there;
   std::condition_variable thread_has_ended;
-  EventLoop* loop;                          // null when the resolver is gone
+  EventLoop* loop;  // null when the resolver is gone
   std::deque<std::unique_ptr<Job>> jobs;
   int thread_count = 0;
   int idle_count = 0;
@@ -113,7 +113,7 @@ Future<std::vector<Address>> Resolver::resolve(ResolveQuery query) {
   auto future = job->future();
   const std::lock_guard lock(shared_->mutex);
   if (shared_->idle_count <= static_cast<int>(shared_->jobs.size()) && shared_->thread_count < most_threads) {
-    std::thread(&Resolver::work, shared_).detach();   // throws if there is no thread to be had
+    std::thread(&Resolver::work, shared_).detach();  // throws if there is no thread to be had
     ++shared_->thread_count;
     ++shared_->idle_count;
   }

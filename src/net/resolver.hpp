@@ -11,7 +11,7 @@
 namespace tulp::detail {
 
 struct ResolveQuery {
-  std::string host;       // empty: every local address if is_passive, else the loopback ones
+  std::string host;  // empty: every local address if is_passive, else the loopback ones
   std::uint16_t port = 0;
   int family = 0;
   bool is_passive = false;
@@ -34,7 +34,7 @@ class Resolver : public LoopService {
   static void work(const std::shared_ptr<Shared>& shared);
 
   EventLoop& loop_;
-  std::shared_ptr<Shared> shared_;   // what outlives the resolver while a thread hangs
+  std::shared_ptr<Shared> shared_;  // what outlives the resolver while a thread hangs
 };
 
 /// Parks until the name is resolved.

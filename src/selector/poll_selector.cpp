@@ -86,7 +86,7 @@ class PollSelector final : public Selector {
   static int fd_of(const pollfd& polled) noexcept { return polled.fd >= 0 ? polled.fd : -polled.fd - 1; }
 
   std::vector<pollfd> polled_;
-  std::vector<std::uint64_t> tokens_;   // beside polled_
+  std::vector<std::uint64_t> tokens_;  // beside polled_
   std::unordered_map<int, std::size_t> positions_;
   std::size_t last_ = 0;
 };

@@ -12,10 +12,10 @@
 namespace tulp {
 
 struct SelectorEvent {
-  std::uint64_t token;   // what add() was given
+  std::uint64_t token;  // what add() was given
   bool readable;
   bool writable;
-  bool exceptional;      // hang-up, error, the peer's half-close, urgent data
+  bool exceptional;  // hang-up, error, the peer's half-close, urgent data
 };
 
 class Selector {

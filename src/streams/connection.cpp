@@ -21,7 +21,8 @@ Server start_server(std::function<void(StreamReader, StreamWriter)> handler, std
   const void* caller = TULP_CALLER;
   EventLoop& loop = detail::require_task("start_server").loop();
   auto shared_handler = std::make_shared<const decltype(handler)>(std::move(handler));
-  auto accept = [&loop, shared_handler, limit = options.limit_bytes, caller](std::unique_ptr<detail::ByteStream> bytes) {
+  auto accept = [&loop, shared_handler, limit = options.limit_bytes,
+                 caller](std::unique_ptr<detail::ByteStream> bytes) {
     auto stream = Stream::open(loop, std::move(bytes));
     auto serve = [shared_handler, reader = StreamReader(stream, limit), writer = StreamWriter(stream)]() mutable {
       (*shared_handler)(std::move(reader), std::move(writer));

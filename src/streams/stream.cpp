@@ -26,7 +26,7 @@ void Stream::wait_closed() {
 }
 
 Stream::WriteTurn::WriteTurn(Stream& stream) : stream_(stream) {
-  if (stream_.is_turn_taken_) stream_.turns_.wait();   // whoever wakes us hands the turn over
+  if (stream_.is_turn_taken_) stream_.turns_.wait();  // whoever wakes us hands the turn over
   stream_.is_turn_taken_ = true;
 }
 

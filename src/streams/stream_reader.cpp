@@ -16,11 +16,11 @@ struct ReaderState {
   std::shared_ptr<Stream> stream;
   std::size_t limit_bytes;
   Duration timeout = Duration::max();
-  std::string buffer;          // bytes that a read had to look at, and did not return
-  std::size_t head = 0;        // how many of them have been consumed
+  std::string buffer;    // bytes that a read had to look at, and did not return
+  std::size_t head = 0;  // how many of them have been consumed
   bool is_at_end = false;
   bool is_busy = false;
-  std::unique_ptr<char[]> view_memory;   // for read_view()
+  std::unique_ptr<char[]> view_memory;  // for read_view()
 
   std::string_view buffered() const noexcept { return std::string_view(buffer).substr(head); }
   void consume(std::size_t count) noexcept {
@@ -148,7 +148,8 @@ std::string StreamReader::read(std::size_t n) {
   Reading reading(*state_, "StreamReader::read");
   if (n == 0) return {};
   if (n == to_eof) {
-    while (reading.receive_more()) {}
+    while (reading.receive_more()) {
+    }
     return state_->take(to_eof);
   }
   if (!state_->buffered().empty()) return state_->take(n);

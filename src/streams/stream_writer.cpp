@@ -58,7 +58,8 @@ std::string_view feed(Stream& stream, std::string_view data, bool is_begun) {
     }
   } catch (const CancelledError&) {
     if (is_begun || data.size() != size)
-      transport.break_writing(make_os_error(ECANCELED, "a write to " + transport.peer() + " was cancelled in its middle"));
+      transport.break_writing(
+          make_os_error(ECANCELED, "a write to " + transport.peer() + " was cancelled in its middle"));
     throw;
   }
 }

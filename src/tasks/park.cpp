@@ -58,12 +58,12 @@ void Scheduler::leave(Fiber& from, EventLoop& loop) noexcept {
 void Scheduler::entry(Fiber& self) noexcept {
   for (;;) {
     set_default_floating_point();
-    auto task = Ref<FutureState>::adopt(&running->state());   // what start() gave to the loop
+    auto task = Ref<FutureState>::adopt(&running->state());  // what start() gave to the loop
     FiberPool& pool = running->pool_;
     EventLoop& loop = running->loop();
     running->execute();
     running = nullptr;
-    task = nullptr;   // may report a lost exception, to a handler that is not part of any task
+    task = nullptr;  // may report a lost exception, to a handler that is not part of any task
     pool.give_back(self);
     leave(self, loop);
   }

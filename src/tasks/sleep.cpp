@@ -29,7 +29,7 @@ void yield_now() {
   YieldPark wait;
   me.loop().post(me);
   park(wait);
-  throw_if_cancelled();   // nothing was obtained that could be lost
+  throw_if_cancelled();  // nothing was obtained that could be lost
 }
 
 void begin_operation(TaskControl& me) {

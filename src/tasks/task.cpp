@@ -34,7 +34,7 @@ TaskControl::~TaskControl() = default;
 
 void start(TaskControl& task) {
   task.pool_.reserve();
-  task.state_.add_ref();   // the loop's, until the task ends
+  task.state_.add_ref();  // the loop's, until the task ends
   task.loop().tasks().push_back(task);
   task.loop().post(task);
 }
@@ -75,7 +75,7 @@ void TaskControl::execute() noexcept {
     } catch (const CancelledError& cancelled) {
       message = cancelled.message();
     } catch (const abi::__forced_unwind&) {
-      std::terminate();   // pthread_exit() on a fiber: it would unwind into nowhere
+      std::terminate();  // pthread_exit() on a fiber: it would unwind into nowhere
     } catch (...) {
       status = FutureState::Status::failed;
       error = std::current_exception();
@@ -101,7 +101,7 @@ void TaskControl::conclude(FutureState::Status status, std::exception_ptr error,
     end(status, std::move(message));
 }
 
-void TaskControl::discard() noexcept {}   // a loop that closes deals with its tasks itself
+void TaskControl::discard() noexcept {}  // a loop that closes deals with its tasks itself
 
 // Cancellation.
 
@@ -130,7 +130,7 @@ TaskControl* TaskControl::cancel_this_or_next(const std::string& message) noexce
   if (state_.is_done()) return nullptr;
   ++cancel_request_count_;
   cancel_message_ = message.empty() ? nullptr : std::make_unique<std::string>(message);
-  if (is_interrupted_) return nullptr;   // the CancelledError that is on its way serves this request too
+  if (is_interrupted_) return nullptr;  // the CancelledError that is on its way serves this request too
   const bool is_woken = park_ != nullptr && is_queued();
   if (park_ != nullptr && !is_woken && is_interruptible()) {
     TaskControl* next = nullptr;
@@ -143,9 +143,7 @@ TaskControl* TaskControl::cancel_this_or_next(const std::string& message) noexce
   return nullptr;
 }
 
-bool TaskControl::is_interruptible() const noexcept {
-  return shield_depth_ == 0 && !is_unwinding_;
-}
+bool TaskControl::is_interruptible() const noexcept { return shield_depth_ == 0 && !is_unwinding_; }
 
 void TaskControl::throw_cancelled() {
   is_cancel_pending_ = false;
@@ -160,8 +158,9 @@ void throw_if_cancelled() {
 TaskControl& require_task(const char* function) {
   TaskControl* task = running_task();
   if (task == nullptr)
-    throw InvalidStateError(std::string(function) + "() may park and thus needs a task: it was called outside a fiber, or in "
-                                                    "a callback");
+    throw InvalidStateError(std::string(function) +
+                            "() may park and thus needs a task: it was called outside a fiber, or in "
+                            "a callback");
   return *task;
 }
 
@@ -232,9 +231,8 @@ TaskHandle current_task() {
 
 std::vector<TaskHandle> all_tasks() {
   std::vector<TaskHandle> tasks;
-  get_event_loop().tasks().for_each([&](detail::TaskControl& task) {
-    tasks.emplace_back(detail::Ref<detail::FutureState>::share(&task.state()));
-  });
+  get_event_loop().tasks().for_each(
+      [&](detail::TaskControl& task) { tasks.emplace_back(detail::Ref<detail::FutureState>::share(&task.state())); });
   return tasks;
 }
 

@@ -31,7 +31,7 @@ void TimeoutScope::leave() noexcept {
   has_left_ = true;
   timer_.cancel();
   if (!is_expired_) return;
-  if (task_.uncancel() <= cancelling_at_entry_) task_.forget_pending_cancel();   // it was ours, and came too late
+  if (task_.uncancel() <= cancelling_at_entry_) task_.forget_pending_cancel();  // it was ours, and came too late
 }
 
 void TimeoutScope::throw_if_expired() {

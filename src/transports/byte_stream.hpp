@@ -20,7 +20,7 @@ class ByteStream {
   enum class Status : std::uint8_t { done, would_block, end, failed };
   struct Result {
     Status status;
-    std::size_t bytes = 0;   // with done
+    std::size_t bytes = 0;  // with done
   };
 
   virtual ~ByteStream() = default;

@@ -37,7 +37,7 @@ class Listener final : public std::enable_shared_from_this<Listener>, public Lis
   int backlog_;
   Accept accept_;
   std::vector<std::unique_ptr<Socket>> sockets_;
-  std::shared_ptr<Listener> self_;   // the loop's ownership, until close()
+  std::shared_ptr<Listener> self_;  // the loop's ownership, until close()
   std::size_t connection_count_ = 0;
   WaitQueue waiting_for_end_;
   bool is_open_ = true;

@@ -33,8 +33,7 @@ ByteStream::Result SocketStream::try_write(std::span<const iovec> views) noexcep
   std::size_t size = 0;
   for (const iovec& view : views) size += view.iov_len;
   if (views.size() == 1) {
-    sent = retry_on_eintr(
-        [&] { return sys.send(socket_.get(), views[0].iov_base, views[0].iov_len, MSG_NOSIGNAL); });
+    sent = retry_on_eintr([&] { return sys.send(socket_.get(), views[0].iov_base, views[0].iov_len, MSG_NOSIGNAL); });
   } else {
     msghdr message{};
     message.msg_iov = const_cast<iovec*>(views.data());

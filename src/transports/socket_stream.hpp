@@ -36,7 +36,7 @@ class SocketStream final : public ByteStream {
   UniqueFd socket_;
   FdWatch watch_;
   Address peer_;
-  bool short_means_drained_;   // TCP: a short read or write says that the next one would block
+  bool short_means_drained_;  // TCP: a short read or write says that the next one would block
   int error_number_ = 0;
   const char* failed_operation_ = "";
 };

@@ -201,7 +201,8 @@ void StreamTransport::writelines(std::span<const std::string_view> pieces) {
   check_writable();
   if (state_ != State::open || write_error_) {
     if (++dropped_write_count_ == dropped_writes_before_warning)
-      loop_.call_exception_handler({.message = "write() keeps being called after the connection to " + peer() + " was lost"});
+      loop_.call_exception_handler(
+          {.message = "write() keeps being called after the connection to " + peer() + " was lost"});
     return;
   }
   if (pieces.size() == 1) return enqueue(pieces[0].substr(send(pieces[0])));
@@ -290,7 +291,9 @@ void StreamTransport::check_high_water() {
 }
 
 void StreamTransport::set_write_buffer_limits(WriteBufferLimits limits) {
-  const std::size_t high = limits.high_bytes ? *limits.high_bytes : limits.low_bytes ? 4 * *limits.low_bytes : 64 * 1024;
+  const std::size_t high = limits.high_bytes  ? *limits.high_bytes
+                           : limits.low_bytes ? 4 * *limits.low_bytes
+                                              : 64 * 1024;
   const std::size_t low = limits.low_bytes.value_or(high / 4);
   if (low > high) throw std::invalid_argument("set_write_buffer_limits: the low-water mark is above the high one");
   high_ = high;

@@ -29,7 +29,7 @@ class OpenTransports : public LoopService {
 
  private:
   IntrusiveList<StreamTransport> open_;
-  std::unique_ptr<char[]> read_buffer_;   // shared by all pumps and readers: each empties it before anybody else runs
+  std::unique_ptr<char[]> read_buffer_;  // shared by all pumps and readers: each empties it before anybody else runs
 };
 
 class StreamTransport final : public Transport,
@@ -96,9 +96,9 @@ class StreamTransport final : public Transport,
  private:
   enum class State : std::uint8_t {
     open,
-    closing,   // close() was called; the queue is being sent
-    lost,      // connection_lost is on its way
-    gone,      // connection_lost has run
+    closing,  // close() was called; the queue is being sent
+    lost,     // connection_lost is on its way
+    gone,     // connection_lost has run
   };
   enum class Eof : std::uint8_t { none, asked, sent };
 
@@ -139,7 +139,7 @@ class StreamTransport final : public Transport,
   EventLoop& loop_;
   std::unique_ptr<ByteStream> stream_;
   std::shared_ptr<BaseProtocol> protocol_;
-  Protocol* pushed_ = nullptr;             // protocol_, if that is what it is
+  Protocol* pushed_ = nullptr;  // protocol_, if that is what it is
   BufferedProtocol* buffered_ = nullptr;
   std::shared_ptr<StreamTransport> self_;  // the loop's ownership, until connection_lost
   UniqueFunction<void()> gone_callback_;
@@ -152,19 +152,19 @@ class StreamTransport final : public Transport,
   State state_ = State::open;
   Eof eof_ = Eof::none;
   ByteStream::Ending ending_ = ByteStream::Ending::orderly;
-  bool is_made_ = false;                   // connection_made has run: reading may begin
+  bool is_made_ = false;  // connection_made has run: reading may begin
   bool is_reading_paused_ = false;
   bool has_peer_ended_ = false;
-  bool is_send_blocked_ = false;           // the kernel took no more; writable_ is armed
+  bool is_send_blocked_ = false;  // the kernel took no more; writable_ is armed
   bool is_writing_paused_ = false;
   unsigned dropped_write_count_ = 0;
-  Runnable* puller_ = nullptr;             // armed for reading by a stream
-  Runnable* feeder_ = nullptr;             // a stream with more to write than may be queued
+  Runnable* puller_ = nullptr;  // armed for reading by a stream
+  Runnable* feeder_ = nullptr;  // a stream with more to write than may be queued
   WriteQueue queue_;
   std::size_t high_ = 64 * 1024;
   std::size_t low_ = 16 * 1024;
   std::exception_ptr write_error_;
-  std::exception_ptr lost_error_;          // what connection_lost will say
+  std::exception_ptr lost_error_;  // what connection_lost will say
 };
 
 }  // namespace tulp::detail

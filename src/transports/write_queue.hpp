@@ -13,7 +13,7 @@ class WriteQueue {
   std::string_view view() const noexcept { return std::string_view(bytes_).substr(head_); }
 
   void append(std::string_view data) {
-    if (head_ > bytes_.size() / 2) {   // moves each byte at most once on average
+    if (head_ > bytes_.size() / 2) {  // moves each byte at most once on average
       bytes_.erase(0, head_);
       head_ = 0;
     }
@@ -35,7 +35,7 @@ class WriteQueue {
 
  private:
   std::string bytes_;
-  std::size_t head_ = 0;   // sent already
+  std::size_t head_ = 0;  // sent already
 };
 
 }  // namespace tulp::detail

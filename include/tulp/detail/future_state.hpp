@@ -64,9 +64,7 @@ class FutureState : public RefCounted {
 
   void add_waiter(Waiter& waiter) noexcept { waiters_.push_back(waiter); }
   /// True if `waiter` is the only one who would hear of the end.
-  bool is_awaited_only_by(const Waiter& waiter) noexcept {
-    return waiters_.has_one() && &waiters_.front() == &waiter;
-  }
+  bool is_awaited_only_by(const Waiter& waiter) noexcept { return waiters_.has_one() && &waiters_.front() == &waiter; }
   /// Queues `callback(*this)` when done, or now if it is.
   std::uint64_t add_done_callback(UniqueFunction<void(FutureState&)> callback);
   bool remove_done_callback(std::uint64_t id) noexcept;
@@ -84,7 +82,7 @@ class FutureState : public RefCounted {
   const void* created_at_;
   IntrusiveList<Waiter> waiters_;
   std::exception_ptr exception_;
-  std::unique_ptr<std::string> cancel_message_;   // null if empty
+  std::unique_ptr<std::string> cancel_message_;  // null if empty
   Status status_ = Status::pending;
   mutable bool is_retrieved_ = false;
 };
@@ -93,8 +91,10 @@ class FutureState : public RefCounted {
 template <class T>
 inline constexpr bool is_copyable = std::is_copy_constructible_v<T>;
 template <class T>
-  requires requires { typename T::value_type; } && (!std::is_same_v<typename T::value_type, T>)
-inline constexpr bool is_copyable<T> = std::is_copy_constructible_v<T> && is_copyable<typename T::value_type>;
+requires requires {
+  typename T::value_type;
+} &&(!std::is_same_v<typename T::value_type, T>)inline constexpr bool is_copyable<T> =
+    std::is_copy_constructible_v<T> && is_copyable<typename T::value_type>;
 
 /// With the value.
 template <class T>

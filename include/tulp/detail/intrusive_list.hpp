@@ -79,7 +79,7 @@ class IntrusiveList {
 
  private:
   void reset() noexcept { head_.next_ = head_.previous_ = &head_; }
-  Hook head_;   // next_ is the first member, previous_ the last
+  Hook head_;  // next_ is the first member, previous_ the last
 };
 
 }  // namespace tulp::detail

@@ -93,20 +93,20 @@ class TaskControl : public Runnable, public ListHook<TaskControl> {
   void conclude(FutureState::Status status, std::exception_ptr error, std::string message) noexcept;
 
   FutureState& state_;
-  FiberPool& pool_;                           // of the loop; gone with it
+  FiberPool& pool_;  // of the loop; gone with it
   std::size_t stack_size_bytes_;
-  Fiber* fiber_ = nullptr;                    // from the first step to the end
-  Park* park_ = nullptr;                      // while parked
+  Fiber* fiber_ = nullptr;  // from the first step to the end
+  Park* park_ = nullptr;    // while parked
   std::uint64_t number_;
-  std::unique_ptr<std::string> name_;         // null: "Task-N"
+  std::unique_ptr<std::string> name_;  // null: "Task-N"
   std::unique_ptr<std::string> cancel_message_;
   std::uint32_t cancel_request_count_ = 0;
   std::uint16_t shield_depth_ = 0;
-  std::uint16_t operation_count_ = 0;         // I/O operations since the last park
-  bool is_cancel_pending_ = false;            // to be thrown at the next park
-  bool is_cancel_late_ = false;               // the pending request came when the task had been woken with a result
-  bool is_interrupted_ = false;               // this park was undone
-  bool is_unwinding_ = false;                 // parked while an exception unwinds the stack
+  std::uint16_t operation_count_ = 0;  // I/O operations since the last park
+  bool is_cancel_pending_ = false;     // to be thrown at the next park
+  bool is_cancel_late_ = false;        // the pending request came when the task had been woken with a result
+  bool is_interrupted_ = false;        // this park was undone
+  bool is_unwinding_ = false;          // parked while an exception unwinds the stack
 };
 
 /// Promises the task a fiber, gives it to its loop and queues its first step.

@@ -20,8 +20,8 @@ class UniqueFunction<R(Args...)> {
   UniqueFunction(std::nullptr_t) {}
 
   template <class F>
-    requires(!std::is_same_v<std::decay_t<F>, UniqueFunction> && std::is_invocable_r_v<R, std::decay_t<F>&, Args...>)
-  UniqueFunction(F&& target) {
+  requires(!std::is_same_v<std::decay_t<F>, UniqueFunction> && std::is_invocable_r_v<R, std::decay_t<F>&, Args...>)
+      UniqueFunction(F&& target) {
     using Target = std::decay_t<F>;
     if constexpr (fits<Target>) {
       ::new (static_cast<void*>(storage_)) Target(std::forward<F>(target));
@@ -52,8 +52,8 @@ class UniqueFunction<R(Args...)> {
   };
   static constexpr std::size_t capacity = 6 * sizeof(void*);
   template <class T>
-  static constexpr bool fits =
-      sizeof(T) <= capacity && alignof(T) <= alignof(std::max_align_t) && std::is_nothrow_move_constructible_v<T>;
+  static constexpr bool fits = sizeof(T) <= capacity &&
+                               alignof(T) <= alignof(std::max_align_t) && std::is_nothrow_move_constructible_v<T>;
   template <class T>
   static R call(T& target, Args&&... args) {
     if constexpr (std::is_void_v<R>)
