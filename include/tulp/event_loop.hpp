@@ -249,6 +249,8 @@ class EventLoop {
 
   void shut_down_services(detail::LoopService::Shutdown phase);
   bool is_quiet() const;
+  void end_tasks(Duration limit);
+  void end_services(Duration limit);
   void check_usable_slowly() const;
   [[noreturn]] static void throw_closed();
   detail::LoopService* find_service(const void* key) const noexcept;

@@ -94,6 +94,12 @@ class Future : public detail::FutureBase<T, Future<T>> {
     this->state_->check_settable();
     this->state_->set_value(std::move(value));
   }
+  /// For a result that may come after whoever wanted it has left: false, and without effect, if the future was cancelled.
+  bool set_result_unless_cancelled(T value) {
+    if (this->cancelled()) return false;
+    set_result(std::move(value));
+    return true;
+  }
 
  private:
   Future(EventLoop& loop, const void* caller)
@@ -110,6 +116,11 @@ class Future<void> : public detail::FutureBase<void, Future<void>> {
   void set_result() {
     state_->check_settable();
     state_->set_value();
+  }
+  bool set_result_unless_cancelled() {
+    if (cancelled()) return false;
+    set_result();
+    return true;
   }
 
  private:

@@ -34,7 +34,7 @@ class Server {
   /// Stops accepting.  Connections that stand go on.  May be called twice.
   void close();
   bool is_serving() const noexcept;
-  /// The addresses that are bound, with the ports that were chosen for port 0.
+  /// The addresses that were bound, with the ports that were chosen for port 0.
   std::vector<Address> addresses() const;
   /// The port of the first of them.
   std::uint16_t port() const { return addresses().front().port(); }

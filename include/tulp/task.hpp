@@ -68,6 +68,19 @@ TaskHandle current_task();
 /// The tasks of this thread's loop that have not ended, in the order of their creation.
 std::vector<TaskHandle> all_tasks();
 
+namespace detail {
+
+template <class F>
+auto start_task(EventLoop& loop, const TaskOptions& options, const void* caller, F bound) {
+  using T = std::decay_t<std::invoke_result_t<F&>>;
+  loop.check_usable();
+  auto state = Ref<FutureStateOf<T>>::adopt(new TaskState<T, F>(loop, options, caller, std::move(bound)));
+  start(*state->task());
+  return Task<T>(std::move(state));
+}
+
+}  // namespace detail
+
 /// Starts `f(args...)` as a task of this thread's loop.  Its first step is queued, never run inline.  Callable and
 /// arguments are stored decayed; the arguments are moved into the call.
 /// Throws: OsError - no memory for a stack; InvalidStateError - there is no loop, or it is closed.
@@ -76,6 +89,21 @@ template <class F, class... Args>
 requires(!std::same_as<std::decay_t<F>, TaskOptions>) [[gnu::noinline]] auto create_task(F&& f, Args&&... args);
 template <class F, class... Args>
 [[gnu::noinline]] auto create_task(TaskOptions options, F&& f, Args&&... args);
+
+/// A Future passes through unchanged; a callable becomes a task.  Source: asyncio.ensure_future.
+template <class T>
+Future<T> ensure_future(Future<T> future) {
+  return future;
+}
+template <class T>
+Task<T> ensure_future(Task<T> task) {
+  return task;
+}
+template <class F>
+requires std::invocable < std::decay_t<F>
+& > [[gnu::noinline]] auto ensure_future(F&& f) {
+  return detail::start_task(detail::loop_for_new_object(), {}, TULP_CALLER, std::decay_t<F>(std::forward<F>(f)));
+}
 
 /// Parks: until the future is done; returns at once if it is.  Any number of tasks may wait for one future.
 /// The value: copied, or moved if `future` is the last reference or T can only be moved.
@@ -109,19 +137,6 @@ class CancelShield {
  private:
   detail::TaskControl& task_;
 };
-
-namespace detail {
-
-template <class F>
-auto start_task(EventLoop& loop, const TaskOptions& options, const void* caller, F bound) {
-  using T = std::decay_t<std::invoke_result_t<F&>>;
-  loop.check_usable();
-  auto state = Ref<FutureStateOf<T>>::adopt(new TaskState<T, F>(loop, options, caller, std::move(bound)));
-  start(*state->task());
-  return Task<T>(std::move(state));
-}
-
-}  // namespace detail
 
 template <class F, class... Args>
 requires(!std::same_as<std::decay_t<F>, TaskOptions>) auto create_task(F&& f, Args&&... args) {

@@ -45,26 +45,35 @@ void leak(detail::TaskControl& task) noexcept {
 
 }  // namespace
 
+/// Twice, because what ends at last may begin something anew.
 void EventLoop::shut_down(Duration limit) {
-  using Shutdown = detail::LoopService::Shutdown;
-  const bool can_run = get_running_loop() == nullptr;
-  shut_down_services(Shutdown::refuse);
-  if (can_run && !tasks_.empty()) {
-    const std::string reason = "the event loop closes";
-    tasks_.for_each([&](detail::TaskControl& task) { task.request_cancel(reason); });
-    run_until(*this, limit, [&] {
-      tasks_.for_each([&](detail::TaskControl& task) {  // those that were started meanwhile
-        if (task.cancelling() == 0) task.request_cancel(reason);
-      });
-      return tasks_.empty();
-    });
+  shut_down_services(detail::LoopService::Shutdown::refuse);
+  for (int round = 0; round < 2 && get_running_loop() == nullptr; ++round) {
+    end_tasks(limit);
+    end_services(limit);
   }
   tasks_.for_each(leak);
-  shut_down_services(Shutdown::finish);
-  if (can_run && !is_quiet()) run_until(*this, limit, [this] { return is_quiet(); });
-  if (is_quiet()) return;
-  shut_down_services(Shutdown::abort);
-  if (can_run) run_until(*this, limit, [this] { return is_quiet(); });
+  shut_down_services(detail::LoopService::Shutdown::abort);  // of what is left, if the loop could not run
+}
+
+void EventLoop::end_tasks(Duration limit) {
+  if (tasks_.empty()) return;
+  const std::string reason = "the event loop closes";
+  tasks_.for_each([&](detail::TaskControl& task) { task.request_cancel(reason); });
+  run_until(*this, limit, [&] {
+    tasks_.for_each([&](detail::TaskControl& task) {  // those that were started meanwhile
+      if (task.cancelling() == 0) task.request_cancel(reason);
+    });
+    return tasks_.empty();
+  });
+}
+
+void EventLoop::end_services(Duration limit) {
+  for (const auto phase : {detail::LoopService::Shutdown::finish, detail::LoopService::Shutdown::abort}) {
+    if (is_quiet()) return;
+    shut_down_services(phase);
+    run_until(*this, limit, [this] { return is_quiet(); });
+  }
 }
 
 bool EventLoop::begin_close() {

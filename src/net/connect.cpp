@@ -50,12 +50,6 @@ class ConnectWatch {
   FdWatch watch_;
 };
 
-int pending_error(int socket) noexcept {
-  int error = 0;
-  socklen_t size = sizeof error;
-  return sys.getsockopt(socket, SOL_SOCKET, SO_ERROR, &error, &size) == 0 ? error : errno;
-}
-
 /// 0, or why the connection does not stand.
 int finish_connect(int socket, const Address& address) {
   TaskControl& me = require_task("connect");
@@ -105,14 +99,18 @@ std::unique_ptr<SocketStream> connect_to_one_of(const std::vector<Address>& addr
       attempts.push_back({address, EAFNOSUPPORT});
       continue;
     }
-    UniqueFd socket = make_stream_socket(address.family());
-    if (options.local_address) bind_socket(socket.get(), *options.local_address);
-    const int error = finish_connect(socket.get(), address);
-    if (error == 0) {
-      set_no_delay(socket.get());
-      return std::make_unique<SocketStream>(require_task("connect").loop(), std::move(socket), address);
+    try {
+      UniqueFd socket = make_stream_socket(address.family());
+      if (options.local_address) bind_socket(socket.get(), *options.local_address);
+      const int error = finish_connect(socket.get(), address);
+      if (error == 0) {
+        set_no_delay(socket.get());
+        return std::make_unique<SocketStream>(require_task("connect").loop(), std::move(socket), address);
+      }
+      attempts.push_back({address, error});
+    } catch (const OsError& error) {
+      attempts.push_back({address, error.code().value()});
     }
-    attempts.push_back({address, error});
   }
   throw_attempts(target, attempts);
 }

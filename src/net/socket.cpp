@@ -42,6 +42,12 @@ void bind_socket(int socket, const Address& address) {
   if (sys.bind(socket, address.data(), address.size()) != 0) throw_os_error(errno, "bind " + address.to_string());
 }
 
+int pending_error(int socket) noexcept {
+  int error = 0;
+  socklen_t size = sizeof error;
+  return sys.getsockopt(socket, SOL_SOCKET, SO_ERROR, &error, &size) == 0 ? error : errno;
+}
+
 Address local_address(int socket) noexcept { return ask(socket, sys.getsockname); }
 Address peer_address(int socket) noexcept { return ask(socket, sys.getpeername); }
 

@@ -16,6 +16,9 @@ void reset_on_close(int socket) noexcept;
 /// Throws: OsError - "bind 127.0.0.1:80: Address already in use".
 void bind_socket(int socket, const Address& address);
 
+/// Takes the error that the socket has met since it was asked last; 0 for none.
+int pending_error(int socket) noexcept;
+
 /// An empty Address if the socket has none.
 Address local_address(int socket) noexcept;
 Address peer_address(int socket) noexcept;

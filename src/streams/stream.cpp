@@ -8,8 +8,7 @@ std::shared_ptr<Stream> Stream::open(EventLoop& loop, std::unique_ptr<ByteStream
   return stream;
 }
 
-void Stream::connection_lost(std::exception_ptr error) {
-  error_ = std::move(error);
+void Stream::connection_lost(std::exception_ptr) {
   is_closed_ = true;
   is_writing_paused_ = false;
   drained_.wake_all();

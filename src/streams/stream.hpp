@@ -16,15 +16,13 @@ class Stream final : public BaseProtocol {
   /// Joins a new Stream to a new transport over `bytes`.
   static std::shared_ptr<Stream> open(EventLoop& loop, std::unique_ptr<ByteStream> bytes);
 
-  void connection_lost(std::exception_ptr error) override;
+  void connection_lost(std::exception_ptr) override;
   void pause_writing() override { is_writing_paused_ = true; }
   void resume_writing() override;
 
   StreamTransport& transport() const noexcept { return *transport_; }
   bool is_closed() const noexcept { return is_closed_; }
   bool is_writing_paused() const noexcept { return is_writing_paused_; }
-  /// What ended the connection; null while it stands, and after a clean end.
-  const std::exception_ptr& error() const noexcept { return error_; }
 
   /// Parks: until resume_writing or connection_lost.
   void wait_for_drain() { drained_.wait(); }
@@ -45,13 +43,12 @@ class Stream final : public BaseProtocol {
 
  private:
   std::shared_ptr<StreamTransport> transport_;
-  std::exception_ptr error_;
   bool is_closed_ = false;
   bool is_writing_paused_ = false;
   bool is_turn_taken_ = false;
+  WaitQueue turns_;
   WaitQueue drained_;
   WaitQueue closed_;
-  WaitQueue turns_;
 };
 
 }  // namespace tulp::detail

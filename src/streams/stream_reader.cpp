@@ -71,7 +71,7 @@ class Reading {
         const ByteStream::Result result = transport.try_read(into);
         switch (result.status) {
           case ByteStream::Status::done: return result.bytes;
-          case ByteStream::Status::end: state_.is_at_end = true; return 0;
+          case ByteStream::Status::end: return end(transport);
           case ByteStream::Status::failed:
             transport.fail(transport.stream_error());
             std::rethrow_exception(transport.stream_error());
@@ -91,10 +91,24 @@ class Reading {
   }
 
  private:
+  /// A write that failed may have taken a reset's only trace, which is then no clean end.
+  std::size_t end(const StreamTransport& transport) {
+    if (transport.write_error()) {
+      try {
+        std::rethrow_exception(transport.write_error());
+      } catch (const ConnectionResetError&) {
+        throw;
+      } catch (...) {  // EPIPE: the peer had ended before
+      }
+    }
+    state_.is_at_end = true;
+    return 0;
+  }
+
   [[noreturn]] void throw_closed() const {
-    const Stream& stream = *state_.stream;
-    if (stream.error()) std::rethrow_exception(stream.error());
-    throw_os_error(ECANCELED, "read from " + stream.transport().peer() + ": the stream was closed on this side");
+    const StreamTransport& transport = state_.stream->transport();
+    if (transport.lost_error()) std::rethrow_exception(transport.lost_error());
+    throw_os_error(ECANCELED, "read from " + transport.peer() + ": the stream was closed on this side");
   }
 
   class ReadPark final : public Park {

@@ -13,25 +13,22 @@ using detail::StreamTransport;
 constexpr std::size_t small_piece_bytes = 4 * 1024;
 
 /// Throws what ended writing.
-void check(Stream& stream) {
-  StreamTransport& transport = stream.transport();
+void check_error(const StreamTransport& transport) {
   if (transport.write_error()) std::rethrow_exception(transport.write_error());
-  if (stream.error()) std::rethrow_exception(stream.error());
-  if (stream.is_closed()) throw InvalidStateError("write() after close()");
-  transport.check_writable();
+  if (transport.lost_error()) std::rethrow_exception(transport.lost_error());
 }
 
 void wait_until_drained(Stream& stream) {
   while (stream.is_writing_paused()) {
     stream.wait_for_drain();
-    check(stream);
+    check_error(stream.transport());
   }
 }
 
 class FeedPark final : public detail::Park {
  public:
-  FeedPark(StreamTransport& transport, detail::TaskControl& me) noexcept : transport_(transport) {
-    transport_.arm_feeder(me);
+  FeedPark(StreamTransport& transport, StreamTransport::Feeder& feeder) noexcept : transport_(transport) {
+    transport_.arm_feeder(feeder);
   }
   FeedPark(const FeedPark&) = delete;
   FeedPark& operator=(const FeedPark&) = delete;
@@ -43,25 +40,39 @@ class FeedPark final : public detail::Park {
 };
 
 /// Feeds from the caller's memory what is too much to be queued; the rest, which is not.
-std::string_view feed(Stream& stream, std::string_view data, bool is_begun) {
-  StreamTransport& transport = stream.transport();
+std::string_view feed(StreamTransport& transport, std::string_view data, bool is_begun) {
   detail::TaskControl& me = detail::require_task("StreamWriter::write");
-  const std::size_t size = data.size();
+  StreamTransport::Feeder feeder{me, data};
   try {
-    for (;;) {
+    while (feeder.rest.size() > transport.high_water_bytes()) {
       detail::throw_if_cancelled();
-      FeedPark wait(transport, me);
+      FeedPark wait(transport, feeder);
       detail::park(wait);
-      check(stream);
-      data.remove_prefix(transport.send(data));
-      if (data.size() <= transport.high_water_bytes()) return data;
+      check_error(transport);
+      feeder.rest.remove_prefix(transport.send(feeder.rest));
     }
   } catch (const CancelledError&) {
-    if (is_begun || data.size() != size)
+    if (is_begun || feeder.rest.size() != data.size())
       transport.break_writing(
           make_os_error(ECANCELED, "a write to " + transport.peer() + " was cancelled in its middle"));
     throw;
   }
+  return feeder.rest;
+}
+
+/// In this task's turn.
+void write_piece(Stream& stream, detail::TaskControl& me, std::string_view data) {
+  StreamTransport& transport = stream.transport();
+  check_error(transport);
+  transport.check_writable();
+  if (data.size() <= small_piece_bytes && transport.may_gather(data.size())) return transport.gather(data);
+  detail::begin_operation(me);
+  const std::size_t sent = transport.send(data);
+  data.remove_prefix(sent);
+  if (data.size() > transport.high_water_bytes()) data = feed(transport, data, sent > 0);
+  transport.enqueue(data);
+  check_error(transport);
+  wait_until_drained(stream);
 }
 
 }  // namespace
@@ -79,32 +90,28 @@ StreamWriter::~StreamWriter() {
 }
 
 void StreamWriter::write(std::string_view data) {
-  detail::require_task("StreamWriter::write");
+  detail::TaskControl& me = detail::require_task("StreamWriter::write");
   const Stream::WriteTurn turn(*stream_);
-  check(*stream_);
-  StreamTransport& transport = stream_->transport();
-  if (data.size() <= small_piece_bytes && !stream_->is_writing_paused()) return transport.gather(data);
-  const std::size_t sent = transport.send(data);
-  data.remove_prefix(sent);
-  if (data.size() > transport.high_water_bytes()) data = feed(*stream_, data, sent > 0);
-  transport.enqueue(data);
-  wait_until_drained(*stream_);
-}
-
-void StreamWriter::write_nowait(std::string_view data) {
-  check(*stream_);
-  stream_->transport().enqueue(data.substr(stream_->transport().send(data)));
+  write_piece(*stream_, me, data);
 }
 
 void StreamWriter::writelines(std::span<const std::string_view> pieces) {
-  for (const std::string_view piece : pieces) write(piece);
+  detail::TaskControl& me = detail::require_task("StreamWriter::writelines");
+  const Stream::WriteTurn turn(*stream_);
+  for (const std::string_view piece : pieces) write_piece(*stream_, me, piece);
+}
+
+void StreamWriter::write_nowait(std::string_view data) {
+  check_error(stream_->transport());
+  stream_->transport().write(data);
 }
 
 void StreamWriter::drain() {
   detail::require_task("StreamWriter::drain");
-  check(*stream_);
-  stream_->transport().send({});
-  check(*stream_);
+  StreamTransport& transport = stream_->transport();
+  check_error(transport);
+  transport.send({});
+  check_error(transport);
   wait_until_drained(*stream_);
 }
 
@@ -117,7 +124,7 @@ Transport& StreamWriter::transport() const noexcept { return stream_->transport(
 void StreamWriter::wait_closed() {
   detail::require_task("StreamWriter::wait_closed");
   stream_->wait_closed();
-  if (stream_->error()) std::rethrow_exception(stream_->error());
+  if (const auto& error = stream_->transport().lost_error()) std::rethrow_exception(error);
 }
 
 }  // namespace tulp

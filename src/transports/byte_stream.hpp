@@ -37,6 +37,11 @@ class ByteStream {
   virtual void arm(Direction direction, Runnable& target) = 0;
   virtual void disarm(Direction direction) noexcept = 0;
 
+  /// Whether arm() reports events, and not states that may last.
+  virtual bool reports_edges() const noexcept = 0;
+  /// Whether the connection has failed; error() then says how.
+  virtual bool is_broken() noexcept = 0;
+
   virtual bool can_write_eof() const noexcept = 0;
   virtual void write_eof() noexcept = 0;
   enum class Ending : std::uint8_t { orderly, reset };

@@ -2,6 +2,7 @@
 
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 
@@ -103,13 +104,16 @@ class Listener::Socket final : private Runnable {
 };
 
 Listener::Listener(EventLoop& loop, int backlog, Accept accept)
-    : loop_(loop), backlog_(backlog), accept_(std::move(accept)) {}
+    : loop_(loop), backlog_(std::max(backlog, 1)), accept_(std::move(accept)) {}
 
 Listener::~Listener() = default;
 
 std::shared_ptr<Listener> Listener::open(EventLoop& loop, std::vector<UniqueFd> sockets, int backlog, Accept accept) {
   auto listener = std::make_shared<Listener>(loop, backlog, std::move(accept));
-  for (UniqueFd& socket : sockets) listener->sockets_.push_back(std::make_unique<Socket>(*listener, std::move(socket)));
+  for (UniqueFd& socket : sockets) {
+    listener->addresses_.push_back(local_address(socket.get()));
+    listener->sockets_.push_back(std::make_unique<Socket>(*listener, std::move(socket)));
+  }
   loop.service<OpenListeners>().add(*listener);
   listener->self_ = listener;
   return listener;
@@ -131,21 +135,25 @@ void Listener::on_connection_gone() noexcept {
   if (--connection_count_ == 0 && !is_open_) waiting_for_end_.wake_all();
 }
 
-std::vector<Address> Listener::addresses() const {
-  std::vector<Address> addresses;
-  if (!is_open_) return addresses;
-  for (const auto& socket : sockets_) addresses.push_back(socket->address());
-  return addresses;
-}
-
 void Listener::close() noexcept {
   if (!is_open_) return;
   is_open_ = false;
   for (const auto& socket : sockets_) socket->close();
   ListHook<Listener>::unlink();
+  waiting_for_close_.wake_all();
   if (connection_count_ == 0) waiting_for_end_.wake_all();
   // The sockets' entries may still stand in the ready queue: the loop's ownership ends behind them.
   loop_.call_soon([self = std::move(self_)] {});
+}
+
+void Listener::serve_forever() {
+  require_task("serve_forever");
+  try {
+    if (is_open_) waiting_for_close_.wait();
+  } catch (...) {
+    close();
+    throw;
+  }
 }
 
 void Listener::wait_closed() {
@@ -166,13 +174,6 @@ bool Server::is_serving() const noexcept { return listener_->is_open(); }
 std::vector<Address> Server::addresses() const { return listener_->addresses(); }
 void Server::wait_closed() { listener_->wait_closed(); }
 
-void Server::serve_forever() {
-  try {
-    listener_->wait_closed();
-  } catch (...) {
-    listener_->close();
-    throw;
-  }
-}
+void Server::serve_forever() { listener_->serve_forever(); }
 
 }  // namespace tulp

@@ -25,8 +25,9 @@ class Listener final : public std::enable_shared_from_this<Listener>, public Lis
 
   void close() noexcept;
   bool is_open() const noexcept { return is_open_; }
-  std::vector<Address> addresses() const;
+  const std::vector<Address>& addresses() const noexcept { return addresses_; }
   void wait_closed();
+  void serve_forever();
 
  private:
   class Socket;
@@ -39,6 +40,8 @@ class Listener final : public std::enable_shared_from_this<Listener>, public Lis
   std::vector<std::unique_ptr<Socket>> sockets_;
   std::shared_ptr<Listener> self_;  // the loop's ownership, until close()
   std::size_t connection_count_ = 0;
+  std::vector<Address> addresses_;
+  WaitQueue waiting_for_close_;
   WaitQueue waiting_for_end_;
   bool is_open_ = true;
 };

@@ -58,6 +58,14 @@ std::exception_ptr SocketStream::error() const {
   return make_os_error(error_number_, std::string(failed_operation_) + ' ' + peer());
 }
 
+bool SocketStream::is_broken() noexcept {
+  const int error = pending_error(socket_.get());
+  if (error == 0) return false;
+  error_number_ = error;
+  failed_operation_ = "connection to";
+  return true;
+}
+
 void SocketStream::write_eof() noexcept { sys.shutdown(socket_.get(), SHUT_WR); }
 
 void SocketStream::close(Ending ending) noexcept {

@@ -48,6 +48,7 @@ StreamTransport::StreamTransport(EventLoop& loop, std::unique_ptr<ByteStream> st
 
 std::shared_ptr<StreamTransport> StreamTransport::open(EventLoop& loop, std::unique_ptr<ByteStream> stream,
                                                        std::shared_ptr<BaseProtocol> protocol) {
+  if (protocol == nullptr) throw std::invalid_argument("the protocol factory returned null");
   auto transport = std::make_shared<StreamTransport>(loop, std::move(stream), std::move(protocol));
   loop.service<OpenTransports>().add(*transport);
   transport->self_ = transport;
@@ -73,6 +74,7 @@ void StreamTransport::set_protocol(std::shared_ptr<BaseProtocol> protocol) {
 template <class Call>
 std::exception_ptr StreamTransport::guarded(const char* method, Call call) noexcept {
   const CallbackScope no_parking;
+  const auto keep = protocol_;  // it may replace itself
   try {
     call();
     return nullptr;
@@ -88,8 +90,10 @@ void StreamTransport::on_made() {
   if (state_ == State::gone) return;
   is_made_ = true;
   const auto error = guarded("connection_made", [this] {
-    if (pushed_ != nullptr) pushed_->connection_made(shared_from_this());
-    if (buffered_ != nullptr) buffered_->connection_made(shared_from_this());
+    if (buffered_ != nullptr)
+      buffered_->connection_made(shared_from_this());
+    else
+      pushed_->connection_made(shared_from_this());
   });
   if (error) return lose(error, ByteStream::Ending::reset);
   go_on_reading();
@@ -98,7 +102,8 @@ void StreamTransport::on_made() {
 // Reading, for protocols: one piece in each turn.
 
 bool StreamTransport::wants_to_read() const noexcept {
-  return state_ == State::open && is_made_ && !is_reading_paused_ && !has_peer_ended_;
+  return state_ == State::open && is_made_ && !is_reading_paused_ && !has_peer_ended_ &&
+         (pushed_ != nullptr || buffered_ != nullptr);
 }
 
 bool StreamTransport::is_reading() const noexcept { return wants_to_read(); }
@@ -114,7 +119,7 @@ void StreamTransport::resume_reading() {
 }
 
 void StreamTransport::go_on_reading() {
-  if (!wants_to_read() || (pushed_ == nullptr && buffered_ == nullptr) || readable_.is_queued()) return;
+  if (!wants_to_read() || readable_.is_queued()) return;
   if (stream_->may_try(Direction::read))
     loop_.post(readable_);
   else
@@ -122,9 +127,10 @@ void StreamTransport::go_on_reading() {
 }
 
 void StreamTransport::on_readable() {
+  if (has_peer_ended_) return watch_for_reset();
   if (!wants_to_read()) return;
   const std::span<char> memory = memory_to_read_into();
-  if (memory.empty()) return;
+  if (memory.empty() || !wants_to_read()) return;
   const ByteStream::Result result = stream_->try_read(memory);
   switch (result.status) {
     case ByteStream::Status::done: deliver(memory, result.bytes); break;
@@ -165,7 +171,16 @@ void StreamTransport::on_end() {
     keeps_writing = buffered_ != nullptr ? buffered_->eof_received() : pushed_->eof_received();
   });
   if (error) return fail(std::move(error));
-  if (!keeps_writing) close();
+  if (!keeps_writing) return close();
+  watch_for_reset();
+}
+
+/// The peer sends no more, but it may still break the connection.  Where only levels are reported its end would be
+/// reported for ever, and the next write has to find out.
+void StreamTransport::watch_for_reset() {
+  if (state_ != State::open || !stream_->reports_edges()) return;
+  if (stream_->is_broken()) return fail(stream_->error());
+  stream_->arm(Direction::read, readable_);
 }
 
 // Reading, for streams.
@@ -180,16 +195,31 @@ void StreamTransport::disarm_reader() noexcept {
   if (state_ == State::open) stream_->disarm(Direction::read);
 }
 
-void StreamTransport::wake(Runnable*& waiter) noexcept {
-  Runnable* const woken = std::exchange(waiter, nullptr);
-  if (woken != nullptr && !woken->is_queued()) loop_.post(*woken);
+void StreamTransport::queue_once(Runnable& waiter) noexcept {
+  if (!waiter.is_queued()) loop_.post(waiter);
+}
+
+void StreamTransport::wake_puller() noexcept {
+  if (puller_ != nullptr) queue_once(*std::exchange(puller_, nullptr));
 }
 
 // Writing.
 
 void StreamTransport::check_writable() const {
-  if (state_ == State::closing || (state_ == State::open && eof_ != Eof::none))
-    throw InvalidStateError(eof_ != Eof::none ? "write() after write_eof()" : "write() after close()");
+  if (eof_ != Eof::none) throw InvalidStateError("write() after write_eof()");
+  if (is_close_called_) throw InvalidStateError("write() after close()");
+}
+
+void StreamTransport::wake_feeder() noexcept {
+  if (feeder_ != nullptr) queue_once(std::exchange(feeder_, nullptr)->runnable);
+}
+
+/// What a task is still feeding comes before what is written now.
+void StreamTransport::take_over_feeder() {
+  if (feeder_ == nullptr) return;
+  queue_.append(feeder_->rest);
+  feeder_->rest = {};
+  wake_feeder();
 }
 
 void StreamTransport::write(std::string_view data) {
@@ -205,6 +235,7 @@ void StreamTransport::writelines(std::span<const std::string_view> pieces) {
           {.message = "write() keeps being called after the connection to " + peer() + " was lost"});
     return;
   }
+  take_over_feeder();
   if (pieces.size() == 1) return enqueue(pieces[0].substr(send(pieces[0])));
   for (const std::string_view piece : pieces) queue_.append(piece);
   send({});
@@ -233,28 +264,28 @@ std::size_t StreamTransport::send(std::string_view data) {
     queue_.consume(std::min(result.bytes, queued));
     taken += result.bytes - std::min(result.bytes, queued);
   }
+  on_queue_shrunk();
   return taken;
+}
+
+bool StreamTransport::may_gather(std::size_t bytes) const noexcept {
+  return feeder_ == nullptr && queue_.size() + bytes < gather_bytes;
 }
 
 void StreamTransport::gather(std::string_view data) {
   queue_.append(data);
-  if (is_send_blocked_) return check_high_water();
-  if (queue_.size() >= gather_bytes)
-    send({});
-  else if (!ListHook<Deferred>::is_linked())
-    loop_.defer(*this);
+  if (!is_send_blocked_ && !ListHook<Deferred>::is_linked()) loop_.defer(*this);
 }
 
 void StreamTransport::enqueue(std::string_view data) {
-  if (data.empty()) return;
+  if (data.empty() || state_ == State::lost || state_ == State::gone || write_error_) return;
+  take_over_feeder();
   queue_.append(data);
   check_high_water();
 }
 
 void StreamTransport::run_deferred() noexcept {
-  if (state_ != State::open && state_ != State::closing) return;
-  send({});
-  on_queue_shrunk();
+  if (state_ == State::open || state_ == State::closing) send({});
 }
 
 void StreamTransport::wait_until_writable() {
@@ -265,9 +296,8 @@ void StreamTransport::wait_until_writable() {
 void StreamTransport::on_writable() {
   if (state_ != State::open && state_ != State::closing) return;
   is_send_blocked_ = false;
-  if (feeder_ != nullptr) return wake(feeder_);
+  if (feeder_ != nullptr) return wake_feeder();
   send({});
-  on_queue_shrunk();
 }
 
 /// What had to wait for bytes to go.
@@ -276,7 +306,7 @@ void StreamTransport::on_queue_shrunk() {
     is_writing_paused_ = false;
     guarded("resume_writing", [this] { protocol_->resume_writing(); });
   }
-  if (!queue_.empty()) return;
+  if (!queue_.empty() || feeder_ != nullptr) return;
   if (eof_ == Eof::asked) {
     eof_ = Eof::sent;
     stream_->write_eof();
@@ -303,9 +333,9 @@ void StreamTransport::set_write_buffer_limits(WriteBufferLimits limits) {
 
 void StreamTransport::write_eof() {
   if (state_ != State::open || eof_ != Eof::none) return;
+  take_over_feeder();
   eof_ = Eof::asked;
   send({});
-  on_queue_shrunk();
 }
 
 // Ending.
@@ -316,7 +346,7 @@ void StreamTransport::on_write_failed() {
   queue_.clear();
   if (state_ == State::closing || pushed_ != nullptr || buffered_ != nullptr) return fail(write_error_);
   is_writing_paused_ = false;
-  wake(feeder_);
+  wake_feeder();
   guarded("resume_writing", [this] { protocol_->resume_writing(); });
 }
 
@@ -325,13 +355,14 @@ void StreamTransport::break_writing(std::exception_ptr error) noexcept { write_e
 void StreamTransport::fail(std::exception_ptr error) { lose(std::move(error), ByteStream::Ending::orderly); }
 
 void StreamTransport::close() {
+  is_close_called_ = true;
   if (state_ != State::open) return;
-  if (write_error_) return lose(nullptr, ByteStream::Ending::reset);
+  if (write_error_) return lose(write_error_, ByteStream::Ending::reset);
+  take_over_feeder();
   state_ = State::closing;
   stream_->disarm(Direction::read);
-  wake(puller_);
+  wake_puller();
   send({});
-  if (state_ == State::closing && queue_.empty()) lose(nullptr, ByteStream::Ending::orderly);
 }
 
 void StreamTransport::abort() { lose(nullptr, ByteStream::Ending::reset); }
@@ -346,8 +377,8 @@ void StreamTransport::lose(std::exception_ptr error, ByteStream::Ending ending) 
   ListHook<Deferred>::unlink();
   stream_->disarm(Direction::read);
   stream_->disarm(Direction::write);
-  wake(puller_);
-  wake(feeder_);
+  wake_puller();
+  wake_feeder();
   loop_.post(lost_);
 }
 
