@@ -90,7 +90,8 @@ bool EventLoop::remove_writer(int fd) { return remove_fd_callback(fd, Direction:
 void EventLoop::call_exception_handler(const ExceptionContext& context) noexcept {
   if (!exception_handler_) return default_exception_handler(context);
   try {
-    exception_handler_(*this, context);
+    const auto handler = exception_handler_;  // it may replace itself
+    handler(*this, context);
   } catch (...) {
     default_exception_handler({.message = "the exception handler failed", .exception = std::current_exception()});
     default_exception_handler(context);

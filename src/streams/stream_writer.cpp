@@ -1,6 +1,8 @@
 #include <tulp/error.hpp>
 #include <tulp/stream.hpp>
 
+#include <cerrno>
+
 #include "streams/stream.hpp"
 
 namespace tulp {
@@ -16,6 +18,8 @@ constexpr std::size_t small_piece_bytes = 4 * 1024;
 void check_error(const StreamTransport& transport) {
   if (transport.write_error()) std::rethrow_exception(transport.write_error());
   if (transport.lost_error()) std::rethrow_exception(transport.lost_error());
+  if (transport.was_aborted())
+    throw_os_error(ECANCELED, "write to " + transport.peer() + ": the connection was aborted on this side");
 }
 
 void wait_until_drained(Stream& stream) {

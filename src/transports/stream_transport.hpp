@@ -97,6 +97,8 @@ class StreamTransport final : public Transport,
   void check_writable() const;
   /// What ended the connection; null while it stands, and after a clean end.
   const std::exception_ptr& lost_error() const noexcept { return lost_error_; }
+  /// Ended by abort() on this side, with whatever was not sent.
+  bool was_aborted() const noexcept { return state_ >= State::lost && !lost_error_ && !is_close_called_; }
   /// What ended writing, or null.
   const std::exception_ptr& write_error() const noexcept { return write_error_; }
   /// A write was cut in the middle: nothing sensible can follow.
