@@ -41,7 +41,9 @@ ByteStream::Result SocketStream::try_write(std::span<const iovec> views) noexcep
     sent = retry_on_eintr([&] { return sys.sendmsg(socket_.get(), &message, MSG_NOSIGNAL); });
   }
   if (sent < 0) return fail("send", Direction::write);
-  return {Status::done, static_cast<std::size_t>(sent)};
+  const auto bytes = static_cast<std::size_t>(sent);
+  if (bytes < size && short_means_drained_) watch_.fell_short(Direction::write);
+  return {Status::done, bytes};
 }
 
 ByteStream::Result SocketStream::fail(const char* operation, Direction direction) noexcept {

@@ -246,6 +246,10 @@ std::size_t StreamTransport::send(std::string_view data) {
   if (write_error_ || state_ == State::lost || state_ == State::gone) return data.size();
   std::size_t taken = 0;
   while (!is_send_blocked_ && (!queue_.empty() || taken < data.size())) {
+    if (!stream_->may_try(Direction::write)) {
+      wait_until_writable();
+      break;
+    }
     std::array<iovec, 2> views;
     std::size_t count = 0;
     const std::string_view rest = data.substr(taken);
