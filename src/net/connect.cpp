@@ -16,55 +16,45 @@
 namespace tulp::detail {
 namespace {
 
-/// Parks until a descriptor is ready in one direction.
-class ReadyPark final : public Park {
+class ConnectPark final : public Park {
  public:
-  ReadyPark(EventLoop& loop, FdWatch& watch, Direction direction) noexcept
-      : loop_(loop), watch_(watch), direction_(direction) {}
-  void undo() noexcept override { watch_.disarm(loop_, direction_); }
+  explicit ConnectPark(SocketStream& stream) noexcept : stream_(stream) {}
+  void undo() noexcept override { stream_.disarm(Direction::write); }
 
  private:
-  EventLoop& loop_;
-  FdWatch& watch_;
-  Direction direction_;
+  SocketStream& stream_;
 };
 
-/// A watch for as long as connect(2) is on its way.  Begun only after the call: a socket that has never been connected
-/// reports a hang-up.
-class ConnectWatch {
- public:
-  ConnectWatch(EventLoop& loop, int socket) : loop_(loop), watch_(socket, FdWatch::Mode::once) { loop_.add_fd(watch_); }
-  ConnectWatch(const ConnectWatch&) = delete;
-  ConnectWatch& operator=(const ConnectWatch&) = delete;
-  ~ConnectWatch() { loop_.remove_fd(watch_); }
+void wait_writable(SocketStream& stream, TaskControl& me) {
+  throw_if_cancelled();
+  stream.arm(Direction::write, me);
+  ConnectPark wait(stream);
+  park(wait);
+}
 
-  void wait_writable(TaskControl& me) {
-    throw_if_cancelled();
-    watch_.arm(loop_, Direction::write, me);
-    ReadyPark wait(loop_, watch_, Direction::write);
-    park(wait);
-  }
-
- private:
-  EventLoop& loop_;
-  FdWatch watch_;
+/// What came of one address: a stream, or why there is none.
+struct Outcome {
+  std::unique_ptr<SocketStream> stream;
+  int error = 0;
 };
 
-/// 0, or why the connection does not stand.
-int finish_connect(int socket, const Address& address) {
+Outcome try_address(const Address& address, const ConnectOptions& options) {
   TaskControl& me = require_task("connect");
-  const int result = sys.connect(socket, address.data(), address.size());
-  if (result != 0 && errno != EINPROGRESS && errno != EINTR) return errno;
-  if (result != 0) {
-    ConnectWatch watch(me.loop(), socket);
-    while (peer_address(socket).family() == AF_UNSPEC) {  // a report of readiness is a hint
-      watch.wait_writable(me);
-      if (const int error = pending_error(socket)) return error;
-    }
+  UniqueFd socket = make_stream_socket(address.family());
+  const int fd = socket.get();
+  if (options.local_address) bind_socket(fd, *options.local_address);
+  set_no_delay(fd);
+  const bool is_immediate = sys.connect(fd, address.data(), address.size()) == 0;
+  if (!is_immediate && errno != EINPROGRESS && errno != EINTR) return {nullptr, errno};
+  // Watched only now: a socket that has never been connected reports a hang-up.
+  auto stream = std::make_unique<SocketStream>(me.loop(), std::move(socket), address);
+  while (!is_immediate && peer_address(fd).family() == AF_UNSPEC) {  // a report of readiness is a hint
+    wait_writable(*stream, me);
+    if (const int error = pending_error(fd)) return {nullptr, error};
   }
   // A port of this machine's own range may be dialled from itself, and then talks to itself.
-  const bool is_self = address.family() != AF_UNIX && local_address(socket) == peer_address(socket);
-  return is_self ? ECONNREFUSED : 0;
+  if (local_address(fd) == address) return {nullptr, ECONNREFUSED};
+  return {std::move(stream)};
 }
 
 struct Attempt {
@@ -100,14 +90,9 @@ std::unique_ptr<SocketStream> connect_to_one_of(const std::vector<Address>& addr
       continue;
     }
     try {
-      UniqueFd socket = make_stream_socket(address.family());
-      if (options.local_address) bind_socket(socket.get(), *options.local_address);
-      const int error = finish_connect(socket.get(), address);
-      if (error == 0) {
-        set_no_delay(socket.get());
-        return std::make_unique<SocketStream>(require_task("connect").loop(), std::move(socket), address);
-      }
-      attempts.push_back({address, error});
+      Outcome outcome = try_address(address, options);
+      if (outcome.stream) return std::move(outcome.stream);
+      attempts.push_back({address, outcome.error});
     } catch (const OsError& error) {
       attempts.push_back({address, error.code().value()});
     }

@@ -1,0 +1,89 @@
+#include "terminal.hpp"
+
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+
+#include "output.hpp"
+
+namespace tool {
+namespace {
+
+std::size_t width_of(int fd) {
+  winsize size{};
+  return ::ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+}
+
+bool is_set(const char* variable) {
+  const char* value = std::getenv(variable);
+  return value != nullptr && *value != '\0';
+}
+
+/// To a place where a failure to write has nobody to be told to.
+void write_if_possible(int fd, std::string_view text) {
+  try {
+    write_all(fd, text, "terminal");
+  } catch (const WriteError&) {
+  }
+}
+
+template <class... Values>
+std::string format(const char* pattern, Values... values) {
+  std::array<char, 64> text{};
+  std::snprintf(text.data(), text.size(), pattern, values...);
+  return text.data();
+}
+
+}  // namespace
+
+StatusLine::StatusLine(int fd) : fd_(fd), is_terminal_(::isatty(fd) == 1) {}
+
+void StatusLine::show(std::string_view text) {
+  if (!is_terminal_) return;
+  write_if_possible(fd_, "\r" + std::string(text.substr(0, width_of(fd_) - 1)) + "\x1b[K");
+  is_shown_ = true;
+}
+
+void StatusLine::clear() {
+  if (is_shown_) write_if_possible(fd_, "\r\x1b[K");
+  is_shown_ = false;
+}
+
+bool wants_colour(int fd) {
+  const char* terminal = std::getenv("TERM");
+  return ::isatty(fd) == 1 && !is_set("NO_COLOR") && terminal != nullptr && std::string_view(terminal) != "dumb";
+}
+
+void complain(std::string_view who, std::string_view what) {
+  write_if_possible(STDERR_FILENO, std::string(who) + ": " + printable(what) + "\n");
+}
+
+std::string printable(std::string_view text) {
+  std::string clean;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    clean += byte < 0x20 || byte == 0x7f ? format("\\x%02x", unsigned{byte}) : std::string(1, c);
+  }
+  return clean;
+}
+
+std::string in_bytes(std::uint64_t count) {
+  if (count < 1000) return std::to_string(count) + " B";
+  double size = static_cast<double>(count) / 1000;
+  const char* unit = "kMGTPE";
+  for (; size >= 999.95; ++unit) size /= 1000;
+  return format("%.1f %cB", size, *unit);
+}
+
+std::string in_time(tulp::Duration span) {
+  const double seconds = span.seconds();
+  if (seconds < 0.01) return format("%.1f ms", seconds * 1e3);
+  if (seconds < 1) return format("%.0f ms", seconds * 1e3);
+  if (seconds < 60) return format("%.2f s", seconds);
+  return format("%.0f min %.0f s", std::floor(seconds / 60), std::floor(std::fmod(seconds, 60)));
+}
+
+}  // namespace tool

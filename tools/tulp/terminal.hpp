@@ -1,0 +1,67 @@
+// What a person sees: one line on stderr that changes, colours where they are wanted, and sizes and times in words.
+#pragma once
+#include <tulp/duration.hpp>
+#include <tulp/event_loop.hpp>
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace tool {
+
+/// A line at the bottom of the terminal behind a descriptor.  Without a terminal nothing is shown.
+class StatusLine {
+ public:
+  explicit StatusLine(int fd);
+  StatusLine(const StatusLine&) = delete;
+  StatusLine& operator=(const StatusLine&) = delete;
+  ~StatusLine() { clear(); }
+
+  bool is_visible() const noexcept { return is_terminal_; }
+  /// Cut off where the terminal ends.
+  void show(std::string_view text);
+  void clear();
+
+ private:
+  const int fd_;
+  const bool is_terminal_;
+  bool is_shown_ = false;
+};
+
+/// Calls a function again and again while it lives.
+class Ticker {
+ public:
+  Ticker(tulp::Duration interval, std::function<void()> tick) : interval_(interval), tick_(std::move(tick)) { start(); }
+  Ticker(const Ticker&) = delete;
+  Ticker& operator=(const Ticker&) = delete;
+  ~Ticker() { timer_.cancel(); }
+
+ private:
+  void start() {
+    timer_ = tulp::get_event_loop().call_later(interval_, [this] {
+      tick_();
+      start();
+    });
+  }
+
+  const tulp::Duration interval_;
+  const std::function<void()> tick_;
+  tulp::TimerHandle timer_;
+};
+
+/// Whether text on `fd` may be coloured: it is a terminal, and neither NO_COLOR nor TERM=dumb says otherwise.
+bool wants_colour(int fd);
+
+/// "WHO: WHAT" as one line on stderr, whatever bytes are in it.
+void complain(std::string_view who, std::string_view what);
+/// Control characters become \xNN, so that nobody writes to our terminal but ourselves.
+std::string printable(std::string_view text);
+
+/// "817 B", "12.3 kB", "1.0 MB".
+std::string in_bytes(std::uint64_t count);
+/// "0.4 ms", "87 ms", "1.52 s", "2 min 5 s".
+std::string in_time(tulp::Duration span);
+
+}  // namespace tool
