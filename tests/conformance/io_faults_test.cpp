@@ -1,0 +1,368 @@
+// Connections over a kernel that interrupts, hesitates, cuts short and fails.
+#include <tulp/protocol.hpp>
+#include <tulp/run.hpp>
+#include <tulp/stream.hpp>
+#include <tulp/task.hpp>
+#include <tulp/wait.hpp>
+
+#include <sys/epoll.h>
+
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "support/net.hpp"
+#include "support/process.hpp"
+
+using namespace tulp;
+using namespace tulp::test;
+
+namespace {
+
+/// A table of system calls that behaves badly, and yet as a kernel may.  Whatever is cut short or put off on an
+/// edge-triggered descriptor is followed by a new edge.
+class BadKernel {
+ public:
+  BadKernel() {
+    *this_one() = {};
+    sys.epoll_ctl = [](int epoll, int operation, int fd, epoll_event* event) {
+      if (operation == EPOLL_CTL_DEL)
+        this_one()->watched.erase(fd);
+      else
+        this_one()->watched[fd] = {epoll, *event};
+      return original.epoll_ctl(epoll, operation, fd, event);
+    };
+  }
+
+  /// For a fake: the descriptor reports again whatever it is ready for.
+  static void make_edge(int fd) {
+    const auto found = this_one()->watched.find(fd);
+    if (found == this_one()->watched.end()) return;
+    auto [epoll, event] = found->second;
+    if ((event.events & EPOLLET) != 0) original.epoll_ctl(epoll, EPOLL_CTL_MOD, fd, &event);
+  }
+  /// True for all but each third call.
+  static bool misbehaves() { return ++this_one()->calls % 3 != 0; }
+  static int calls() { return this_one()->calls; }
+
+  static inline const SystemCalls original = sys;
+
+ private:
+  struct State {
+    std::map<int, std::pair<int, epoll_event>> watched;
+    int calls = 0;
+  };
+  static State* this_one() {
+    static State state;
+    return &state;
+  }
+  PatchedSystem patched_;
+};
+
+/// Sends `size` bytes through an echo server and back, over streams, and checks them.
+void echo_through(std::size_t size) {
+  Server server = start_server(
+      [](StreamReader reader, StreamWriter writer) {
+        for (std::string data; !(data = reader.read(5000)).empty();) writer.write(data);
+      },
+      "127.0.0.1", 0);
+  auto [reader, writer] = open_connection("127.0.0.1", server.port());
+  const std::string sent = pattern(size);
+  auto sending = create_task([&, &writer = writer] {
+    writer.write(sent);
+    writer.write_eof();
+  });
+  CHECK(same(reader.read(), sent));
+  await(sending);
+  writer.close();
+  writer.wait_closed();
+  server.close();
+  server.wait_closed();
+}
+
+/// The same through protocols, without a fiber.
+struct Echo : Protocol {
+  void connection_made(std::shared_ptr<Transport> made) override { transport = made; }
+  void data_received(std::string_view data) override { transport.lock()->write(data); }
+  std::weak_ptr<Transport> transport;
+};
+
+class Faults : public NetTest {
+ public:
+  void echo_through_protocols(std::size_t size) {
+    auto serving = loop().create_server([] { return std::make_shared<Echo>(); }, "127.0.0.1", 0);
+    Server server = loop().run_until_complete(serving);
+    auto client = std::make_shared<Recorder>();
+    const std::string sent = pattern(size);
+    client->on_made = [&] {
+      client->transport->write(sent);
+      client->transport->write_eof();
+    };
+    auto connecting = loop().create_connection([&] { return client; }, "127.0.0.1", server.port());
+    loop().run_until_complete(connecting);
+    until([&] { return client->is_lost(); });
+    CHECK(same(client->received, sent));
+    CHECK(client->lost_with == nullptr);
+    server.close();
+    settle();
+  }
+};
+
+}  // namespace
+
+TEST_CASE_METHOD(Faults, "interrupted system calls are invisible") {
+  const BadKernel bad;
+  const auto interrupt = [] { return BadKernel::misbehaves() ? (errno = EINTR, true) : false; };
+  static_cast<void>(interrupt);
+  sys.recv = [](int fd, void* into, size_t size, int flags) {
+    return BadKernel::misbehaves() ? (errno = EINTR, -1) : ::recv(fd, into, size, flags);
+  };
+  sys.send = [](int fd, const void* data, size_t size, int flags) {
+    return BadKernel::misbehaves() ? (errno = EINTR, -1) : ::send(fd, data, size, flags);
+  };
+  sys.sendmsg = [](int fd, const msghdr* message, int flags) {
+    return BadKernel::misbehaves() ? (errno = EINTR, -1) : ::sendmsg(fd, message, flags);
+  };
+  sys.accept4 = [](int fd, sockaddr* address, socklen_t* size, int flags) {
+    return BadKernel::misbehaves() ? (errno = EINTR, -1) : ::accept4(fd, address, size, flags);
+  };
+  sys.poll = [](pollfd* fds, nfds_t count, int timeout) {
+    return BadKernel::misbehaves() ? (errno = EINTR, -1) : ::poll(fds, count, timeout);
+  };
+  sys.epoll_wait = [](int epoll, epoll_event* events, int capacity, int timeout) {
+    return BadKernel::misbehaves() ? (errno = EINTR, -1) : BadKernel::original.epoll_wait(epoll, events, capacity, timeout);
+  };
+  run([] { echo_through(1'000'000); });
+  echo_through_protocols(1'000'000);
+  CHECK(bad.calls() > 10);
+}
+
+TEST_CASE_METHOD(Faults, "EAGAIN after readiness was reported is no error and loses nothing") {
+  const BadKernel bad;
+  sys.recv = [](int fd, void* into, size_t size, int flags) {
+    if (!BadKernel::misbehaves()) return ::recv(fd, into, size, flags);
+    return BadKernel::make_edge(fd), errno = EAGAIN, ssize_t{-1};
+  };
+  sys.send = [](int fd, const void* data, size_t size, int flags) {
+    if (!BadKernel::misbehaves()) return ::send(fd, data, size, flags);
+    return BadKernel::make_edge(fd), errno = EAGAIN, ssize_t{-1};
+  };
+  sys.sendmsg = [](int fd, const msghdr* message, int flags) {
+    if (!BadKernel::misbehaves()) return ::sendmsg(fd, message, flags);
+    return BadKernel::make_edge(fd), errno = EAGAIN, ssize_t{-1};
+  };
+  sys.accept4 = [](int fd, sockaddr* address, socklen_t* size, int flags) {
+    if (!BadKernel::misbehaves()) return ::accept4(fd, address, size, flags);
+    return BadKernel::make_edge(fd), errno = EAGAIN, -1;
+  };
+  run([] { echo_through(1'000'000); });
+  echo_through_protocols(1'000'000);
+}
+
+TEST_CASE_METHOD(Faults, "one byte at a time, in and out, gives the same bytes") {
+  const BadKernel bad;
+  sys.recv = [](int fd, void* into, size_t size, int flags) {
+    BadKernel::make_edge(fd);
+    return ::recv(fd, into, size > 0 ? 1 : 0, flags);
+  };
+  sys.send = [](int fd, const void* data, size_t size, int flags) {
+    BadKernel::make_edge(fd);
+    return ::send(fd, data, size > 0 ? 1 : 0, flags);
+  };
+  sys.sendmsg = [](int fd, const msghdr* message, int flags) {
+    BadKernel::make_edge(fd);
+    return ::send(fd, message->msg_iov[0].iov_base, 1, flags);
+  };
+  run([] { echo_through(20'000); });
+  echo_through_protocols(20'000);
+}
+
+TEST_CASE_METHOD(Faults, "a send cut short at every offset of a gathered and a large piece loses and repeats nothing") {
+  const std::string small = pattern(50, 1), large = pattern(5'000, 2);
+  static std::size_t cut;
+  for (const std::size_t at : {1, 2, 49, 50, 51, 100, 5'000, 5'049}) {
+    const BadKernel bad;
+    cut = at;
+    sys.sendmsg = [](int fd, const msghdr* message, int flags) {
+      if (cut == 0) return ::sendmsg(fd, message, flags);
+      std::string flat;
+      for (std::size_t i = 0; i < message->msg_iovlen; ++i)
+        flat.append(static_cast<const char*>(message->msg_iov[i].iov_base), message->msg_iov[i].iov_len);
+      BadKernel::make_edge(fd);
+      return ::send(fd, flat.data(), std::exchange(cut, 0), flags);
+    };
+    run([&] {
+      auto s = open_stream();
+      s.writer.write(small);
+      s.writer.write(large);
+      s.writer.close();
+      while (!s.peer.is_over()) sleep(0s);
+      CHECK(same(s.peer.received, small + large));
+    });
+    CHECK(cut == 0);
+  }
+}
+
+TEST_CASE_METHOD(Faults, "a failing recv and a failing send are errors with their numbers") {
+  run([&] {
+    for (const int error : {ENOMEM, ETIMEDOUT, EHOSTUNREACH, ECONNRESET}) {
+      static int error_number;
+      error_number = error;
+      auto s = open_stream();
+      const PatchedSystem patched;
+      sys.recv = [](int, void*, size_t, int) { return errno = error_number, ssize_t{-1}; };
+      s.peer.send("x");
+      try {
+        s.reader.read(1);
+        FAIL("it was read");
+      } catch (const OsError& e) {
+        CHECK(e.code().value() == error);
+      }
+      auto other = open_stream();
+      sys.send = [](int, const void*, size_t, int) { return errno = error_number, ssize_t{-1}; };
+      other.writer.write("x");
+      try {
+        other.writer.drain();
+        FAIL("it was sent");
+      } catch (const OsError& e) {
+        CHECK(e.code().value() == error);
+      }
+      s.writer.close();
+      other.writer.close();
+    }
+  });
+}
+
+// Torture: each call of a scenario fails once.
+
+namespace {
+
+/// The n-th of all these calls fails; counts them.
+class FailingCall {
+ public:
+  explicit FailingCall(int which) {
+    left = which;
+    count = 0;
+    sys.socket = [](int a, int b, int c) { return fails("socket", EMFILE) ? -1 : ::socket(a, b, c); };
+    sys.bind = [](int a, const sockaddr* b, socklen_t c) { return fails("bind", EADDRINUSE) ? -1 : ::bind(a, b, c); };
+    sys.listen = [](int a, int b) { return fails("listen", EADDRINUSE) ? -1 : ::listen(a, b); };
+    sys.accept4 = [](int a, sockaddr* b, socklen_t* c, int d) {
+      return fails("accept4", ECONNABORTED) ? -1 : ::accept4(a, b, c, d);
+    };
+    sys.connect = [](int a, const sockaddr* b, socklen_t c) { return fails("connect", ENETUNREACH) ? -1 : ::connect(a, b, c); };
+    sys.shutdown = [](int a, int b) { return fails("shutdown", ENOTCONN) ? -1 : ::shutdown(a, b); };
+    sys.getsockname = [](int a, sockaddr* b, socklen_t* c) { return fails("getsockname", ENOBUFS) ? -1 : ::getsockname(a, b, c); };
+    sys.getsockopt = [](int a, int b, int c, void* d, socklen_t* e) {
+      return fails("getsockopt", ENOBUFS) ? -1 : ::getsockopt(a, b, c, d, e);
+    };
+    sys.setsockopt = [](int a, int b, int c, const void* d, socklen_t e) {
+      return fails("setsockopt", ENOMEM) ? -1 : ::setsockopt(a, b, c, d, e);
+    };
+    sys.recv = [](int a, void* b, size_t c, int d) { return fails("recv", ECONNRESET) ? -1 : ::recv(a, b, c, d); };
+    sys.send = [](int a, const void* b, size_t c, int d) { return fails("send", ECONNRESET) ? -1 : ::send(a, b, c, d); };
+    sys.sendmsg = [](int a, const msghdr* b, int c) { return fails("sendmsg", ECONNRESET) ? -1 : ::sendmsg(a, b, c); };
+    sys.epoll_create1 = [](int a) { return fails("epoll_create1", EMFILE) ? -1 : original.epoll_create1(a); };
+    sys.eventfd = [](unsigned a, int b) { return fails("eventfd", EMFILE) ? -1 : original.eventfd(a, b); };
+    sys.epoll_ctl = [](int a, int b, int c, epoll_event* d) {
+      return b == EPOLL_CTL_ADD && fails("epoll_ctl", ENOMEM) ? -1 : original.epoll_ctl(a, b, c, d);
+    };
+    sys.fstat = [](int a, struct stat* b) { return fails("fstat", ENOMEM) ? -1 : original.fstat(a, b); };
+    sys.mmap = [](void* a, size_t b, int c, int d, int e, off_t f) {
+      return fails("mmap", ENOMEM) ? MAP_FAILED : ::mmap(a, b, c, d, e, f);
+    };
+  }
+
+  static inline int left = 0;    // calls until the one that fails; negative: none
+  static inline int count = 0;
+  static inline const char* failed = "none";   // which one it was
+
+ private:
+  static bool fails(const char* call, int error) {
+    ++count;
+    if (left < 0 || left-- > 0) return false;
+    errno = error;
+    failed = call;
+    left = -1;
+    return true;
+  }
+  static inline const SystemCalls original = sys;
+  PatchedSystem patched_;
+};
+
+/// Connects, echoes, closes, over streams and over protocols.
+void scenario() {
+  Server server = start_server(
+      [](StreamReader reader, StreamWriter writer) {
+        for (std::string line; reader.readline_into(line);) writer.write(line);
+      },
+      "127.0.0.1", 0);
+  auto [reader, writer] = open_connection("127.0.0.1", server.port());
+  writer.write("hello\n");
+  if (reader.readline() != "hello\n") throw std::runtime_error("no echo");
+  auto protocol = std::make_shared<Recorder>();
+  protocol->on_made = [&] { protocol->transport->write("again\n"); };
+  await(get_event_loop().create_connection([&] { return protocol; }, "127.0.0.1", server.port()));
+  while (protocol->received != "again\n" && !protocol->is_lost()) sleep(0s);
+  if (protocol->transport) protocol->transport->close();
+  writer.write_eof();
+  if (!reader.read().empty()) throw std::runtime_error("no end");
+  writer.close();
+  writer.wait_closed();
+  server.close();
+  server.wait_closed();
+  if (protocol->received != "again\n") throw std::runtime_error("no echo for the protocol");
+}
+
+}  // namespace
+
+TEST_CASE("torture: whichever call fails, the scenario ends with an error or well, without a leak or a hang") {
+  const auto selector = GENERATE(SelectorKind::epoll, SelectorKind::poll);
+  const Watchdog watchdog(60);
+  const std::size_t fds = open_fd_count();
+  auto attempt = [&](int which) {
+    int reports = 0;
+    std::string outcome = "well";
+    const FailingCall failing(which);
+    try {
+      run([&] {
+        get_event_loop().set_exception_handler([&](EventLoop&, const ExceptionContext&) { ++reports; });
+        with_timeout(10s, scenario);
+      }, {.loop = {.selector = selector}, .drain = 1s});
+    } catch (const TimeoutError& error) {
+      outcome = std::string("a hang: ") + error.what();
+    } catch (const std::exception& error) {
+      outcome = error.what();
+    }
+    const int calls = failing.count;
+    const bool has_failed = failing.left < 0 && which >= 0;
+    return std::tuple(outcome, calls, reports, has_failed);
+  };
+  const auto [outcome, calls, reports, has_failed] = attempt(-1);
+  REQUIRE(outcome == "well");
+  REQUIRE(reports == 0);
+  CHECK(open_fd_count() == fds);
+  REQUIRE(calls > 30);
+  int errors = 0;
+  for (int which = 0; which < calls; ++which) {
+    const auto result = attempt(which);
+    INFO("call " << which << ", " << FailingCall::failed << ", failed: " << std::get<0>(result) << ", " << std::get<2>(result) << " reports");
+    CHECK(std::get<0>(result).find("a hang") == std::string::npos);
+    CHECK(open_fd_count() == fds);
+    errors += std::get<0>(result) != "well";
+  }
+  CHECK(errors > 10);
+}
+
+TEST_CASE("a loop that cannot get its descriptors throws OsError and leaks nothing") {
+  const std::size_t fds = open_fd_count();
+  const PatchedSystem patched;
+  sys.eventfd = [](unsigned, int) { return errno = EMFILE, -1; };
+  CHECK_THROWS_AS(new_event_loop({.selector = SelectorKind::epoll}), OsError);
+  CHECK_THROWS_AS(new_event_loop({.selector = SelectorKind::poll}), OsError);
+  CHECK(open_fd_count() == fds);
+  sys.epoll_create1 = [](int) { return errno = EMFILE, -1; };
+  CHECK_THROWS_AS(run([] {}, {.loop = {.selector = SelectorKind::epoll}}), OsError);
+  CHECK(open_fd_count() == fds);
+}

@@ -1,0 +1,551 @@
+// Servers: semantics rows 56, 57 and 75, and what accept(2) may bring.
+#include <tulp/protocol.hpp>
+#include <tulp/server.hpp>
+#include <tulp/stream.hpp>
+#include <tulp/task.hpp>
+#include <tulp/wait.hpp>
+
+#include <sys/mman.h>
+
+#include <memory>
+#include <set>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "support/net.hpp"
+
+using namespace tulp;
+using namespace tulp::test;
+
+namespace {
+
+/// A server whose protocols the test keeps.
+class Serving : public NetTest {
+ public:
+  Server serve(std::string host = "127.0.0.1", ServerOptions options = {}) {
+    auto serving = loop().create_server(
+        [this] {
+          protocols.push_back(std::make_shared<Recorder>());
+          return protocols.back();
+        },
+        std::move(host), 0, options);
+    return loop().run_until_complete(serving);
+  }
+  /// Serves, once it has one connection, `count` more.
+  void wait_for(std::size_t count) {
+    until([&] { return protocols.size() == count && !protocols.back()->trace.empty(); });
+  }
+  void end(Server server) {
+    server.close();
+    for (const auto& protocol : protocols)
+      if (protocol->transport) protocol->transport->abort();
+    settle();
+  }
+
+  std::vector<std::shared_ptr<Recorder>> protocols;
+};
+
+/// accept4() that fails with one error for so many times.
+class FailingAccept {
+ public:
+  FailingAccept(int error, int times) {
+    error_number = error;
+    left = times;
+    calls = 0;
+    sys.accept4 = [](int fd, sockaddr* address, socklen_t* size, int flags) {
+      ++calls;
+      if (left == 0) return ::accept4(fd, address, size, flags);
+      pollfd waiting{fd, POLLIN, 0};
+      if (::poll(&waiting, 1, 0) != 1) return errno = EAGAIN, -1;   // nobody is there whom it could concern
+      --left;
+      return errno = error_number, -1;
+    };
+  }
+  static inline int error_number, left, calls;
+
+ private:
+  PatchedSystem patched_;
+};
+
+}  // namespace
+
+TEST_CASE_METHOD(Serving, "create_server listens when its Future is done, and makes a protocol for each connection") {
+  Server server = serve();
+  CHECK(server.is_serving());
+  REQUIRE(server.addresses().size() == 1);
+  CHECK(server.addresses()[0].to_string() == "127.0.0.1:" + std::to_string(server.port()));
+  CHECK(server.port() != 0);
+  CHECK(protocols.empty());
+  Peer first = Peer::connect(server.port());
+  wait_for(1);
+  Peer second = Peer::connect(server.port());
+  wait_for(2);
+  first.send("1");
+  second.send("2");
+  until([&] { return protocols[0]->received == "1" && protocols[1]->received == "2"; });
+  CHECK(protocols[0]->transport->get_extra_info<Address>("sockname") == server.addresses()[0]);
+  CHECK(protocols[0]->trace == Trace{"made", "data"});
+  end(server);
+}
+
+TEST_CASE_METHOD(Serving, "an empty host is every address of the machine, all on the one port that was chosen for 0") {
+  Server server = serve("");
+  std::set<int> families;
+  for (const Address& address : server.addresses()) {
+    CHECK(address.port() == server.port());
+    families.insert(address.family());
+  }
+  CHECK(families.count(AF_INET) == 1);
+  Peer peer = Peer::connect(server.port());
+  wait_for(1);
+  if (families.count(AF_INET6) == 1) {
+    const int fd = ::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_in6 address{};
+    address.sin6_family = AF_INET6;
+    address.sin6_addr = in6addr_loopback;
+    address.sin6_port = htons(server.port());
+    CHECK(::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
+    const Peer six(fd);
+    wait_for(2);
+  }
+  end(server);
+}
+
+TEST_CASE_METHOD(Serving, "an address in use is an OsError with EADDRINUSE that names it") {
+  Server server = serve();
+  auto second = loop().create_server([] { return std::make_shared<Recorder>(); }, "127.0.0.1", server.port());
+  try {
+    loop().run_until_complete(second);
+    FAIL("two servers on one port");
+  } catch (const OsError& error) {
+    CHECK(error.code().value() == EADDRINUSE);
+    CHECK(std::string(error.what()).find(server.addresses()[0].to_string()) != std::string::npos);
+  }
+  end(server);
+}
+
+TEST_CASE_METHOD(Serving, "if one of several addresses cannot be bound, none stays open") {
+  PatchedSystem patched;
+  static int binds;
+  binds = 0;
+  sys.bind = [](int fd, const sockaddr* address, socklen_t size) {
+    return ++binds == 2 ? (errno = EACCES, -1) : ::bind(fd, address, size);
+  };
+  const std::size_t before = open_fd_count();
+  auto serving = loop().create_server([] { return std::make_shared<Recorder>(); }, "", 0);
+  try {
+    loop().run_until_complete(serving);
+    CHECK(binds < 2);   // a machine with one family
+  } catch (const OsError& error) {
+    CHECK(error.code().value() == EACCES);
+    CHECK(open_fd_count() == before);
+  }
+}
+
+TEST_CASE_METHOD(Serving, "a port can be bound again at once: reuse_address") {
+  Server server = serve();
+  const std::uint16_t port = server.port();
+  Peer peer = Peer::connect(port);
+  wait_for(1);
+  protocols[0]->transport->close();   // this side closes first, and keeps the address in TIME_WAIT
+  until([&] { return peer.is_over(); });
+  peer.close();
+  server.close();
+  settle();
+  auto again = loop().create_server([] { return std::make_shared<Recorder>(); }, "127.0.0.1", port);
+  Server second = loop().run_until_complete(again);
+  CHECK(second.port() == port);
+  end(second);
+}
+
+TEST_CASE_METHOD(Serving, "with reuse_port two servers share a port") {
+  Server server = serve("127.0.0.1", {.reuse_port = true});
+  auto again = loop().create_server([] { return std::make_shared<Recorder>(); }, "127.0.0.1", server.port(),
+                                    {.reuse_port = true});
+  Server second = loop().run_until_complete(again);
+  CHECK(second.port() == server.port());
+  second.close();
+  end(server);
+}
+
+TEST_CASE_METHOD(Serving, "close stops accepting at once and leaves the connections that stand alone; it may be repeated") {
+  Server server = serve();
+  const std::uint16_t port = server.port();
+  Peer peer = Peer::connect(port);
+  wait_for(1);
+  server.close();
+  server.close();
+  CHECK_FALSE(server.is_serving());
+  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const Peer late(fd);
+  const sockaddr_in address = loopback_address(port);
+  CHECK(::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == -1);
+  CHECK(errno == ECONNREFUSED);
+  peer.send("still there");
+  until([&] { return protocols[0]->received == "still there"; });
+  end(server);
+}
+
+TEST_CASE_METHOD(Serving, "the addresses of a closed server can be asked for without harm") {
+  Server server = serve();
+  end(server);
+  CHECK_NOTHROW(server.addresses());
+  try {
+    CHECK(server.port() != 0);
+  } catch (const InvalidStateError&) {
+  }
+}
+
+TEST_CASE_METHOD(Serving, "dropping the handle changes nothing: the loop owns the server") {
+  std::uint16_t port = 0;
+  {
+    Server server = serve();
+    port = server.port();
+  }
+  settle();
+  Peer peer = Peer::connect(port);
+  wait_for(1);
+  protocols[0]->transport->abort();
+  settle();
+}
+
+TEST_CASE_METHOD(Serving, "wait_closed parks until the server is closed and the last connection is gone") {
+  Server server = serve();
+  Peer first = Peer::connect(server.port());
+  wait_for(1);
+  Peer second = Peer::connect(server.port());
+  wait_for(2);
+  auto waiting = create_task([&] { server.wait_closed(); });
+  settle();
+  CHECK_FALSE(waiting.done());
+  server.close();
+  settle();
+  CHECK_FALSE(waiting.done());
+  first.close();
+  until([&] { return protocols[0]->is_lost(); });
+  settle();
+  CHECK_FALSE(waiting.done());
+  second.close();
+  loop().run_until_complete(Future<>(waiting));
+  run([&] { server.wait_closed(); });   // and again
+}
+
+TEST_CASE_METHOD(Serving, "wait_closed of a server that never had a connection returns after close") {
+  Server server = serve();
+  auto waiting = create_task([&] { server.wait_closed(); });
+  settle();
+  CHECK_FALSE(waiting.done());
+  server.close();
+  loop().run_until_complete(Future<>(waiting));
+}
+
+TEST_CASE_METHOD(Serving, "serve_forever parks until close") {
+  Server server = serve();
+  Peer peer = Peer::connect(server.port());
+  wait_for(1);
+  auto serving = create_task([&] { server.serve_forever(); });
+  settle();
+  CHECK_FALSE(serving.done());
+  server.close();
+  settle();
+  CHECK(serving.done());
+  end(server);
+  settle();
+  CHECK(serving.done());
+}
+
+TEST_CASE_METHOD(Serving, "cancelling serve_forever closes the server") {
+  Server server = serve();
+  auto serving = create_task([&] { server.serve_forever(); });
+  settle();
+  serving.cancel();
+  settle();
+  CHECK(serving.cancelled());
+  CHECK_FALSE(server.is_serving());
+  end(server);
+}
+
+TEST_CASE_METHOD(Serving, "wait_closed and serve_forever outside a task throw InvalidStateError") {
+  Server server = serve();
+  CHECK_THROWS_AS(server.wait_closed(), InvalidStateError);
+  CHECK_THROWS_AS(server.serve_forever(), InvalidStateError);
+  CHECK(server.is_serving());
+  end(server);
+}
+
+TEST_CASE_METHOD(NetTest, "a factory that throws or gives nothing costs that connection alone, and is reported") {
+  int calls = 0;
+  auto good = std::make_shared<Recorder>();
+  auto serving = loop().create_server(
+      [&]() -> std::shared_ptr<Recorder> {
+        if (++calls == 1) throw std::runtime_error("no protocol today");
+        if (calls == 2) return nullptr;
+        return good;
+      },
+      "127.0.0.1", 0);
+  Server server = loop().run_until_complete(serving);
+  Peer first = Peer::connect(server.port());
+  until([&] { return first.is_over(); });
+  CHECK(take_reports().size() == 1);
+  Peer second = Peer::connect(server.port());
+  until([&] { return second.is_over(); });
+  CHECK(take_reports().size() == 1);
+  Peer third = Peer::connect(server.port());
+  until([&] { return good->trace == Trace{"made"}; });
+  good->transport->abort();
+  server.close();
+  settle();
+}
+
+TEST_CASE_METHOD(NetTest, "a factory that closes its own server gets the connection that it was called for, and no other") {
+  auto protocol = std::make_shared<Recorder>();
+  std::unique_ptr<Server> server;
+  int calls = 0;
+  auto serving = loop().create_server([&] { return ++calls, server->close(), protocol; }, "127.0.0.1", 0);
+  server = std::make_unique<Server>(loop().run_until_complete(serving));
+  Peer first = Peer::connect(server->port());
+  Peer second = Peer::connect(server->port());
+  until([&] { return protocol->trace == Trace{"made"}; });
+  settle();
+  CHECK(calls == 1);
+  CHECK(second.is_over());
+  protocol->transport->abort();
+  settle();
+}
+
+TEST_CASE_METHOD(Serving, "a burst of more connections than the backlog is accepted whole, while other callbacks run") {
+  Server server = serve("127.0.0.1", {.backlog = 8});
+  std::vector<Peer> peers;
+  int ticks = 0;
+  std::function<void()> tick = [&] {
+    ++ticks;
+    if (protocols.size() < 100) loop().call_soon(tick);
+  };
+  loop().call_soon(tick);
+  until([&] {
+    if (peers.size() < 100 && peers.size() < protocols.size() + 8) peers.push_back(Peer::connect(server.port()));
+    return protocols.size() == 100;
+  });
+  CHECK(ticks > 5);
+  peers.clear();
+  settle();
+  end(server);
+}
+
+TEST_CASE_METHOD(Serving, "a backlog of 0 accepts one after another, and an idle server does not spin") {
+  Server server = serve("127.0.0.1", {.backlog = 0});
+  for (std::size_t count : {1, 2, 3}) {
+    Peer peer = Peer::connect(server.port());
+    wait_for(count);
+  }
+  settle();
+  int turns = 0;
+  bool is_over = false;
+  run([&] {
+    auto watch = create_task([&] {
+      while (!is_over) ++turns, sleep(0s);
+    });
+    let_others_run(5);
+    is_over = true;
+    await(watch);
+  });
+  PatchedSystem patched;
+  static int waits;
+  waits = 0;
+  sys.accept4 = [](int fd, sockaddr* address, socklen_t* size, int flags) { return ++waits, ::accept4(fd, address, size, flags); };
+  settle();
+  CHECK(waits == 0);
+  end(server);
+}
+
+// What accept(2) may bring.
+
+TEST_CASE_METHOD(Serving, "accept: what befell one connection does not touch the next") {
+  for (const int error : {ECONNABORTED, EPROTO, EPERM, ENETDOWN, EINTR}) {
+    INFO(std::strerror(error));
+    protocols.clear();
+    Server server = serve();
+    const FailingAccept failing(error, 3);
+    Peer peer = Peer::connect(server.port());
+    wait_for(1);
+    CHECK(failing.left == 0);
+    end(server);
+  }
+}
+
+TEST_CASE_METHOD(Serving, "accept without descriptors or memory: one report, a pause without work, and then it goes on") {
+  for (const int error : {EMFILE, ENFILE, ENOBUFS, ENOMEM}) {
+    INFO(std::strerror(error));
+    protocols.clear();
+    Server server = serve();
+    const FailingAccept failing(error, 1);
+    Peer peer = Peer::connect(server.port());
+    const auto start = loop().time();
+    until([&] { return report_count() > 0; });
+    const int calls_at_report = failing.calls;
+    int turns = 0;
+    if (kind() != LoopKind::foreign) {
+      for (; turns < 200; ++turns) run_once();
+      CHECK(failing.calls == calls_at_report);   // not asked again at once
+      CHECK(protocols.empty());
+    }
+    if (kind() == LoopKind::foreign || error == EMFILE) {   // a real second, once
+      until([&] { return !protocols.empty(); });
+      CHECK(loop().time() - start >= 1s);
+      CHECK(failing.calls <= calls_at_report + 2);
+    }
+    const auto reports = take_reports();
+    REQUIRE(reports.size() == 1);
+    CHECK(reports[0].message.find("127.0.0.1:") != std::string::npos);
+    CHECK(errno_of(reports[0].exception) == error);
+    end(server);
+  }
+}
+
+TEST_CASE_METHOD(Serving, "a server that is closed while accepting pauses does not wake up again") {
+  Server server = serve();
+  const FailingAccept failing(EMFILE, 1);
+  Peer peer = Peer::connect(server.port());
+  until([&] { return report_count() > 0; });
+  server.close();
+  CHECK(take_reports().size() == 1);
+  settle();
+  until([&] { return peer.is_over(); });   // the kernel has reset what was waiting
+}
+
+TEST_CASE_METHOD(Serving, "a spurious report of readiness on the listener is no error") {
+  Server server = serve();
+  PatchedSystem patched;
+  static int blocked;
+  blocked = 2;
+  sys.accept4 = [](int fd, sockaddr* address, socklen_t* size, int flags) {
+    return blocked-- > 0 ? (errno = EAGAIN, -1) : ::accept4(fd, address, size, flags);
+  };
+  std::vector<Peer> peers;   // on edges each new connection is one more report
+  until([&] {
+    if (peers.size() < 5 && kind() == LoopKind::epoll) peers.push_back(Peer::connect(server.port()));
+    if (peers.empty()) peers.push_back(Peer::connect(server.port()));
+    return protocols.size() == peers.size();
+  });
+  end(server);
+}
+
+TEST_CASE_METHOD(Serving, "a connection whose peer has gone before it was accepted is made, and lost, as any other") {
+  Server server = serve();
+  { Peer peer = Peer::connect(server.port()); }
+  { Peer::connect(server.port()).reset(); }
+  until([&] { return !protocols.empty() && protocols[0]->is_lost(); });
+  settle();
+  for (const auto& protocol : protocols) {
+    CHECK(protocol->trace.front() == "made");
+    CHECK(protocol->trace.back() == "lost");
+  }
+  end(server);
+}
+
+// start_server.
+
+TEST_CASE_METHOD(NetTest, "start_server calls the handler in a task of its own for each connection") {
+  run([&] {
+    std::vector<std::string> lines;
+    Server server = start_server(
+        [&](StreamReader reader, StreamWriter writer) {
+          CHECK(current_task());
+          lines.push_back(reader.readline());
+          writer.write("got " + lines.back());
+        },
+        "127.0.0.1", 0);
+    auto first = open_connection("127.0.0.1", server.port());
+    auto second = open_connection("127.0.0.1", server.port());
+    second.writer.write("second\n");
+    CHECK(second.reader.readline() == "got second\n");
+    first.writer.write("first\n");
+    CHECK(first.reader.readline() == "got first\n");
+    CHECK(first.reader.read() == "");   // the handler has returned: its writer is dropped and the connection closed
+    CHECK(lines == std::vector<std::string>{"second\n", "first\n"});
+    first.writer.close();
+    second.writer.close();
+    server.close();
+    server.wait_closed();
+  });
+}
+
+TEST_CASE_METHOD(NetTest, "a handler that throws is reported, and its connection closed; the next is served") {
+  run([&] {
+    Server server = start_server(
+        [&](StreamReader reader, StreamWriter writer) {
+          writer.write("before\n");
+          if (reader.readline() == "bad\n") throw std::runtime_error("the handler failed");
+          writer.write("fine\n");
+        },
+        "127.0.0.1", 0);
+    auto [reader, writer] = open_connection("127.0.0.1", server.port());
+    writer.write("bad\n");
+    CHECK(reader.read() == "before\n");
+    let_others_run(3);
+    const auto reports = take_reports();
+    REQUIRE(reports.size() == 1);
+    CHECK(describe(reports[0].exception) == "the handler failed");
+    auto [reader2, writer2] = open_connection("127.0.0.1", server.port());
+    writer2.write("good\n");
+    CHECK(reader2.read() == "before\nfine\n");
+    writer.close();
+    writer2.close();
+    server.close();
+    server.wait_closed();
+  });
+}
+
+TEST_CASE_METHOD(NetTest, "wait_closed of a stream server waits for the handlers' connections") {
+  run([&] {
+    bool has_answered = false;
+    Server server = start_server(
+        [&](StreamReader reader, StreamWriter writer) {
+          writer.write("hello\n");
+          writer.write(reader.readline());
+          has_answered = true;
+        },
+        "127.0.0.1", 0);
+    auto [reader, writer] = open_connection("127.0.0.1", server.port());
+    CHECK(reader.readline() == "hello\n");
+    server.close();
+    auto client = create_task([&writer = writer] { writer.write("go\n"); });
+    server.wait_closed();
+    CHECK(has_answered);
+    CHECK(reader.readline() == "go\n");
+    writer.close();
+  });
+}
+
+TEST_CASE_METHOD(NetTest, "a stream server that has no memory for a task drops that connection, says so, and serves the next") {
+  run([&] {
+    int calls = 0;
+    Server server = start_server([&](StreamReader, StreamWriter) { ++calls; }, "127.0.0.1", 0);
+    std::vector<Task<>> parked;
+    Peer first;
+    {
+      PatchedSystem patched;
+      sys.mmap = [](void*, size_t, int, int, int, off_t) { return errno = ENOMEM, MAP_FAILED; };
+      try {   // uses up what stacks there are
+        for (int i = 0; i < 100'000; ++i) parked.push_back(create_task([] { tulp::sleep(1h); }));
+        FAIL("memory for 100000 stacks without mmap()");
+      } catch (const OsError& error) {
+        CHECK(error.code().value() == ENOMEM);
+      }
+      first = Peer::connect(server.port());
+      while (!first.is_over()) sleep(0s);
+    }
+    CHECK(calls == 0);
+    const auto reports = take_reports();
+    REQUIRE(reports.size() == 1);
+    CHECK(errno_of(reports[0].exception) == ENOMEM);
+    Peer second = Peer::connect(server.port());
+    while (!second.is_over()) sleep(0s);
+    CHECK(calls == 1);
+    for (auto& task : parked) task.cancel();
+    server.close();
+    server.wait_closed();
+  });
+  settle();
+}

@@ -1,0 +1,284 @@
+// What streams and transports cost: system calls and allocations, counted.
+#include <tulp/protocol.hpp>
+#include <tulp/stream.hpp>
+#include <tulp/task.hpp>
+
+#include <array>
+#include <memory>
+#include <string>
+
+#include "support/allocations.hpp"
+#include "support/net.hpp"
+
+using namespace tulp;
+using namespace tulp::test;
+
+namespace {
+
+/// Counts the calls that move bytes.
+class CountedCalls {
+ public:
+  CountedCalls() {
+    reset();
+    sys.recv = [](int fd, void* into, size_t size, int flags) {
+      ++receives;
+      const ssize_t result = ::recv(fd, into, size, flags);
+      if (result < 0 && errno == EAGAIN) ++blocked;
+      return result;
+    };
+    sys.send = [](int fd, const void* data, size_t size, int flags) {
+      ++sends;
+      const ssize_t result = ::send(fd, data, size, flags);
+      if (result < 0 && errno == EAGAIN) ++blocked;
+      return result;
+    };
+    sys.sendmsg = [](int fd, const msghdr* message, int flags) {
+      ++sends;
+      const ssize_t result = ::sendmsg(fd, message, flags);
+      if (result < 0 && errno == EAGAIN) ++blocked;
+      return result;
+    };
+    sys.epoll_ctl = [](int epoll, int operation, int fd, epoll_event* event) {
+      ++registrations;
+      return original.epoll_ctl(epoll, operation, fd, event);
+    };
+  }
+  void reset() { receives = sends = blocked = registrations = 0; }
+
+  static inline int receives, sends, blocked, registrations;
+
+ private:
+  static inline const SystemCalls original = sys;
+  PatchedSystem patched_;
+};
+
+/// Sends `request` and lets others run until as much has come back; allocates nothing.
+void exchange_with(const Peer& peer, std::string_view request) {
+  REQUIRE(::send(peer.fd(), request.data(), request.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(request.size()));
+  std::array<char, 4096> back{};
+  std::size_t got = 0;
+  while (got < request.size()) {
+    const ssize_t n = ::recv(peer.fd(), back.data(), back.size(), MSG_DONTWAIT);
+    if (n > 0)
+      got += static_cast<std::size_t>(n);
+    else
+      sleep(0s);
+  }
+}
+
+struct Echo : Protocol {
+  void connection_made(std::shared_ptr<Transport> made) override { transport = made.get(); }
+  void data_received(std::string_view data) override { transport->write(data); }
+  Transport* transport = nullptr;
+};
+
+}  // namespace
+
+TEST_CASE_METHOD(NetTest, "small writes that were gathered leave in one system call") {
+  run([&] {
+    auto s = open_stream();
+    CountedCalls calls;
+    for (int i = 0; i < 10; ++i) s.writer.write("one of ten ");
+    CHECK(calls.sends == 0);
+    sleep(0s);
+    CHECK(calls.sends == 1);
+    CHECK(s.peer.collect().size() == 110);
+    for (int i = 0; i < 10; ++i) s.writer.write("one of ten ");
+    s.writer.drain();
+    CHECK(calls.sends == 2);
+    s.writer.write("small");
+    s.writer.write(std::string(10'000, 'x'));   // goes at once, with what waits
+    CHECK(calls.sends == 3);
+    s.writer.write("the last");
+    s.writer.close();
+    CHECK(calls.sends == 4);
+    CHECK(calls.blocked == 0);
+  });
+}
+
+TEST_CASE_METHOD(NetTest, "a transport's writelines is one system call") {
+  auto protocol = std::make_shared<Recorder>();
+  Peer peer = connect(protocol);
+  const CountedCalls calls;
+  const std::vector<std::string_view> pieces(50, "piece ");
+  protocol->transport->writelines(pieces);
+  CHECK(calls.sends == 1);
+  CHECK(peer.collect().size() == 300);
+  protocol->transport->close();
+  settle();
+}
+
+TEST_CASE_METHOD(NetTest, "an echo over a stream costs one recv and one send for each message, and no look in vain") {
+  run([&] {
+    Server server = start_server(
+        [](StreamReader reader, StreamWriter writer) {
+          std::array<char, 4096> memory;
+          for (;;) {
+            const std::size_t size = reader.read_into(memory);
+            if (size == 0) return;
+            writer.write({memory.data(), size});
+          }
+        },
+        "127.0.0.1", 0);
+    Peer peer = Peer::connect(server.port());
+    exchange_with(peer, "warm");
+    CountedCalls calls;
+    for (int i = 0; i < 100; ++i) exchange_with(peer, "sixty-four bytes, or nearly so, are a message of middling size");
+    CHECK(calls.receives == 100);
+    CHECK(calls.sends == 100);
+    CHECK(calls.blocked == 0);
+    CHECK(calls.registrations == 0);
+    peer.close();
+    server.close();
+    server.wait_closed();
+  });
+}
+
+TEST_CASE_METHOD(NetTest, "an echo over a protocol costs the same") {
+  auto protocol = std::make_shared<Echo>();
+  Peer peer = connect(protocol);
+  run([&] {
+    exchange_with(peer, "warm");
+    CountedCalls calls;
+    for (int i = 0; i < 100; ++i) exchange_with(peer, "a message");
+    CHECK(calls.receives == 100);
+    CHECK(calls.sends == 100);
+    CHECK(calls.blocked == 0);
+    CHECK(calls.registrations == 0);
+  });
+  peer.close();
+  settle();
+}
+
+TEST_CASE_METHOD(NetTest, "a server of pipelined records costs one recv and one send for each batch of them") {
+  run([&] {
+    Server server = start_server(
+        [](StreamReader reader, StreamWriter writer) {
+          std::array<char, 64> record;
+          try {
+            for (;;) {
+              reader.readexactly_into(record);
+              writer.write({record.data(), record.size()});
+            }
+          } catch (const IncompleteReadError&) {
+          }
+        },
+        "127.0.0.1", 0);
+    Peer peer = Peer::connect(server.port());
+    const std::string batch = pattern(16 * 64);
+    exchange_with(peer, batch);
+    CountedCalls calls;
+    for (int i = 0; i < 50; ++i) exchange_with(peer, batch);
+    CHECK(calls.receives == 50);
+    CHECK(calls.sends == 50);
+    CHECK(calls.blocked == 0);
+    peer.close();
+    server.close();
+    server.wait_closed();
+  });
+}
+
+TEST_CASE_METHOD(NetTest, "lines that come together are read with one recv") {
+  run([&] {
+    auto s = open_stream();
+    s.peer.send("one\ntwo\nthree\nfour\n");
+    const CountedCalls calls;
+    std::string line;
+    for (int i = 0; i < 4; ++i) CHECK(s.reader.readline_into(line));
+    CHECK(calls.receives == 1);
+    s.writer.close();
+  });
+}
+
+TEST_CASE_METHOD(NetTest, "a connection is registered with the selector a bounded number of times, however much it moves") {
+  if (kind() != LoopKind::epoll) return;
+  run([&] {
+    CountedCalls calls;
+    auto s = open_stream();
+    CHECK(calls.registrations <= 3);   // for connecting, and for its life
+    calls.reset();
+    for (int i = 0; i < 100; ++i) {
+      auto reading = create_task([&] { return s.reader.read(10); });
+      sleep(0s);
+      s.peer.send("x");
+      CHECK(await(reading) == "x");
+      s.writer.write("y");
+      s.writer.drain();
+    }
+    CHECK(calls.registrations == 0);
+    s.writer.close();
+    s.writer.wait_closed();
+    CHECK(calls.registrations == 1);
+  });
+}
+
+TEST_CASE_METHOD(NetTest, "steady echoing over a stream or a protocol allocates nothing") {
+  if (!AllocationCount::is_counting() || kind() == LoopKind::foreign) return;   // that loop allocates in each wait
+  auto protocol = std::make_shared<Echo>();
+  Peer protocol_peer = connect(protocol);
+  run([&] {
+    Server server = start_server(
+        [](StreamReader reader, StreamWriter writer) {
+          std::array<char, 4096> memory;
+          for (;;) {
+            const std::size_t size = reader.read_into(memory);
+            if (size == 0) return;
+            writer.write({memory.data(), size});
+          }
+        },
+        "127.0.0.1", 0);
+    Server lines = start_server(
+        [](StreamReader reader, StreamWriter writer) {
+          for (std::string line; reader.readline_into(line);) writer.write(line);
+        },
+        "127.0.0.1", 0);
+    Peer peer = Peer::connect(server.port());
+    Peer line_peer = Peer::connect(lines.port());
+    const std::string message(200, 'm'), line = message + '\n';
+    auto round = [&] {
+      exchange_with(peer, message);
+      exchange_with(line_peer, line);
+      exchange_with(protocol_peer, message);
+    };
+    for (int i = 0; i < 20; ++i) round();
+    const AllocationCount allocations;
+    for (int i = 0; i < 200; ++i) round();
+    CHECK(allocations.count() == 0);
+    peer.close();
+    line_peer.close();
+    server.close();
+    lines.close();
+    server.wait_closed();
+    lines.wait_closed();
+  });
+  protocol_peer.close();
+  settle();
+}
+
+TEST_CASE_METHOD(NetTest, "waiting for the kernel to take a large write allocates nothing") {
+  if (!AllocationCount::is_counting() || kind() == LoopKind::foreign) return;
+  run([&] {
+    auto s = open_stream({}, 4096);
+    const std::string much(2'000'000, 'x');
+    static std::array<char, 65536> memory;
+    auto round = [&] {
+      std::size_t got = 0;
+      auto writing = create_task([&] { s.writer.write(much); });
+      sleep(0s);
+      const AllocationCount allocations;
+      while (got < much.size()) {
+        const ssize_t n = ::recv(s.peer.fd(), memory.data(), memory.size(), MSG_DONTWAIT);
+        if (n > 0)
+          got += static_cast<std::size_t>(n);
+        else
+          sleep(0s);
+      }
+      const std::size_t count = allocations.count();
+      await(writing);
+      return count;
+    };
+    round();
+    CHECK(round() <= 2);   // the queue's memory, which is given back after a burst
+    s.writer.close();
+  });
+}

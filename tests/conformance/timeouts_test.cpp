@@ -1,0 +1,215 @@
+// with_timeout: the second list of semantics, row 7, and what the design adds.
+#include <tulp/wait.hpp>
+
+#include <optional>
+#include <stdexcept>
+
+#include "support/loops.hpp"
+
+using namespace tulp;
+using namespace tulp::test;
+
+namespace {
+struct Boom : std::runtime_error {
+  Boom() : std::runtime_error("boom") {}
+};
+}  // namespace
+
+TEST_CASE_METHOD(LoopTest, "with_timeout returns what its function returns in time") {
+  run([] {
+    CHECK(with_timeout(1h, [] { return 5; }) == 5);
+    CHECK(with_timeout(Duration::max(), [] { return std::string("no limit"); }) == "no limit");
+    bool ran = false;
+    with_timeout(1h, [&] { sleep(1us), ran = true; });
+    CHECK(ran);
+    CHECK(current_task().cancelling() == 0);
+  });
+}
+
+TEST_CASE_METHOD(LoopTest, "with_timeout cancels its function when the limit has passed, not before, and throws TimeoutError") {
+  run([&] {
+    const TimePoint start = loop().time();
+    Trace trace;
+    CHECK_THROWS_AS(with_timeout(2ms, [&] {
+      try {
+        sleep(1h);
+      } catch (const CancelledError&) {
+        trace.push_back("cancelled");
+        throw;
+      }
+    }), TimeoutError);
+    CHECK(trace == Trace{"cancelled"});
+    CHECK(loop().time() >= start + 2ms);
+    CHECK(loop().time() < start + 1h);
+    CHECK(current_task().cancelling() == 0);
+    sleep(0s);   // nothing is left over
+  });
+}
+
+TEST_CASE_METHOD(LoopTest, "a limit that is zero or negative has passed at the first park") {
+  run([] {
+    CHECK_THROWS_AS(with_timeout(0s, [] { sleep(1h); }), TimeoutError);
+    CHECK_THROWS_AS(with_timeout(-1h, [] { sleep(1h); }), TimeoutError);
+    CHECK(with_timeout(0s, [] { return 1; }) == 1);
+  });
+}
+
+TEST_CASE_METHOD(LoopTest, "what the function throws passes through") {
+  run([] {
+    CHECK_THROWS_AS(with_timeout(1h, [] { throw Boom(); }), Boom);
+    // Also if it is its answer to the cancellation.
+    CHECK_THROWS_AS(with_timeout(1ms, [] {
+      try {
+        sleep(1h);
+      } catch (const CancelledError&) {
+        throw Boom();
+      }
+    }), Boom);
+    CHECK(current_task().cancelling() == 0);
+    sleep(0s);
+  });
+}
+
+TEST_CASE_METHOD(LoopTest, "a function that answers the cancellation with a value has that result") {
+  run([] {
+    CHECK(with_timeout(1ms, [] {
+      try {
+        sleep(1h);
+      } catch (const CancelledError&) {
+      }
+      return 4;
+    }) == 4);
+    sleep(0s);
+    CHECK(current_task().cancelling() == 0);
+  });
+}
+
+TEST_CASE_METHOD(LoopTest, "a cancellation from outside is no timeout") {
+  run([] {
+    auto task = create_task([] { with_timeout(1h, [] { sleep(1h); }); });
+    let_others_run();
+    task.cancel("outside");
+    CHECK_THROWS_WITH(await(task), Catch::Contains("outside"));
+    CHECK(task.cancelled());
+  });
+}
+
+TEST_CASE_METHOD(LoopTest, "a cancellation from outside together with a timeout stays a cancellation") {
+  run([] {
+    auto task = create_task([] {
+      with_timeout(1ms, [] {
+        try {
+          sleep(1h);
+        } catch (const CancelledError&) {
+          current_task().cancel("outside");
+          throw;
+        }
+      });
+    });
+    CHECK_THROWS_AS(await(task), FutureCancelledError);
+    CHECK(task.cancelled());
+  });
+}
+
+TEST_CASE_METHOD(LoopTest, "of nested limits the one that passed throws") {
+  run([] {
+    Trace trace;
+    CHECK_THROWS_AS(with_timeout(1ms, [&] {
+      try {
+        with_timeout(1h, [] { sleep(2h); });
+      } catch (const TimeoutError&) {
+        trace.push_back("the inner one");
+      }
+    }), TimeoutError);
+    CHECK(trace.empty());
+    with_timeout(1h, [&] {
+      try {
+        with_timeout(1ms, [] { sleep(2h); });
+      } catch (const TimeoutError&) {
+        trace.push_back("the inner one");
+      }
+      sleep(1us);
+    });
+    CHECK(trace == Trace{"the inner one"});
+    // Both at once: the outer one wins.
+    CHECK_THROWS_AS(with_timeout(0s, [&] {
+      try {
+        with_timeout(0s, [] { sleep(1h); });
+      } catch (const TimeoutError&) {
+        trace.push_back("then the outer one");
+      }
+      sleep(1h);
+    }), TimeoutError);
+    CHECK(current_task().cancelling() == 0);
+    sleep(0s);
+  });
+}
+
+TEST_CASE_METHOD(LoopTest, "a limit cancels the task that is waited for, and waits for its cleanup") {
+  run([] {
+    Trace trace;
+    auto child = create_task([&] {
+      try {
+        sleep(1h);
+      } catch (const CancelledError&) {
+        const CancelShield shield;
+        let_others_run(3);
+        trace.push_back("cleaned up");
+        throw;
+      }
+    });
+    CHECK_THROWS_AS(with_timeout(1ms, [&] { await(child); }), TimeoutError);
+    CHECK(trace == Trace{"cleaned up"});
+    CHECK(child.cancelled());
+  });
+}
+
+TEST_CASE_METHOD(LoopTest, "a result that was there in time is returned, though the limit passed before the task could run") {
+  run([&] {
+    Future<int> future;
+    // Due first, and thus queued first: the task has its result when the limit passes.
+    loop().call_later(1ms, [&] { future.set_result(6); });
+    auto task = create_task([&] {
+      const int value = with_timeout(1ms, [&] { return await(future); });
+      sleep(0s);   // no stray CancelledError
+      return value;
+    });
+    CHECK(await(task) == 6);
+    CHECK(task.cancelling() == 0);
+  });
+}
+
+TEST_CASE_METHOD(LoopTest, "no CancelledError of a limit is left over in a task that swallowed a cancellation before") {
+  run([&] {
+    Future<int> future;
+    auto task = create_task([&] {
+      try {
+        sleep(1h);
+      } catch (const CancelledError&) {
+      }
+      const int value = with_timeout(1ms, [&] { return await(future); });
+      sleep(0s);
+      return value;
+    });
+    let_others_run();
+    task.cancel();
+    loop().call_later(1ms, [&] { future.set_result(6); });   // set before the limit is
+    CHECK(await(task) == 6);
+  });
+}
+
+TEST_CASE_METHOD(LoopTest, "with_timeout outside a task throws InvalidStateError") {
+  CHECK_THROWS_AS(with_timeout(1h, [] { return 1; }), InvalidStateError);
+  loop().call_soon([] { CHECK_THROWS_AS(with_timeout(1h, [] { return 1; }), InvalidStateError); });
+  run_once();
+}
+
+TEST_CASE_METHOD(LoopTest, "an exception out of with_timeout takes its timer away") {
+  run([&] {
+    CHECK_THROWS_AS(with_timeout(1h, [] { throw Boom(); }), Boom);
+    with_timeout(1h, [] {});
+    const TimePoint start = loop().time();
+    sleep(1us);   // a manual clock would jump to whatever timer is left
+    CHECK(loop().time() < start + 30min);
+  });
+}

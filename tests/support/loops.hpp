@@ -1,0 +1,116 @@
+// LoopTest: a fixture that runs a test's body on every kind of loop, and checks that nothing is left behind.
+#pragma once
+#include <tulp/event_loop.hpp>
+#include <tulp/task.hpp>
+
+#include <dirent.h>
+
+#include <cstddef>
+#include <exception>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/code_address.hpp"
+#include "support/catch.hpp"
+#include "support/poll_event_loop.hpp"
+
+namespace tulp::test {
+
+using namespace std::chrono_literals;
+
+enum class LoopKind { epoll, poll, foreign };
+
+inline const char* name_of(LoopKind kind) {
+  switch (kind) {
+    case LoopKind::epoll: return "epoll";
+    case LoopKind::poll: return "poll";
+    case LoopKind::foreign: return "a foreign loop with a manual clock";
+  }
+  return "?";
+}
+
+inline std::unique_ptr<EventLoop> make_loop(LoopKind kind) {
+  switch (kind) {
+    case LoopKind::epoll: return new_event_loop({.selector = SelectorKind::epoll});
+    case LoopKind::poll: return new_event_loop({.selector = SelectorKind::poll});
+    case LoopKind::foreign: break;
+  }
+  return std::make_unique<PollEventLoop>();
+}
+
+inline std::size_t open_fd_count() {
+  static const std::string warm = describe_code_address(__builtin_return_address(0));   // libdw keeps a descriptor
+  std::size_t count = 0;
+  DIR* folder = ::opendir("/proc/self/fd");
+  while (::readdir(folder) != nullptr) ++count;
+  ::closedir(folder);
+  return count;
+}
+
+/// The order in which things happened, to be compared with the promised one.
+using Trace = std::vector<std::string>;
+
+/// One loop, set for this thread.  A test that expects a report takes it; at the end none may be left over, no task may
+/// be pending and no descriptor may be open that was not open before.
+class LoopTest {
+ public:
+  LoopTest() : LoopTest(GENERATE(LoopKind::epoll, LoopKind::poll, LoopKind::foreign)) {}
+  explicit LoopTest(LoopKind kind)
+      : kind_(kind),
+        info_(Catch::MessageBuilder("INFO", CATCH_INTERNAL_LINEINFO, Catch::ResultWas::Info)
+              << "the loop is " << name_of(kind)),
+        loop_(make_loop(kind)) {
+    set_event_loop(loop_.get());
+    loop_->set_exception_handler([this](EventLoop&, const ExceptionContext& context) { reports_.push_back(context); });
+  }
+  LoopTest(const LoopTest&) = delete;
+  LoopTest& operator=(const LoopTest&) = delete;
+  ~LoopTest() noexcept(false) {
+    const bool is_checked = std::uncaught_exceptions() == uncaught_at_start_;
+    if (is_checked && !loop_->is_closed()) CHECK(loop_->tasks().empty());
+    loop_->close();
+    set_event_loop(nullptr);
+    const auto left_over = take_reports();
+    loop_.reset();
+    if (!is_checked) return;
+    for (const ExceptionContext& report : left_over) {
+      UNSCOPED_INFO("an unexpected report: " << report.message << " (" << describe(report.exception) << ")");
+      CHECK(left_over.empty());
+    }
+    CHECK(open_fd_count() == fd_count_at_start_);
+  }
+
+  LoopKind kind() const { return kind_; }
+  EventLoop& loop() { return *loop_; }
+
+  /// Runs `body` as a task until it ends; its result, or throws what it threw.
+  template <class F>
+  auto run(F&& body) {
+    return loop_->run_until_complete(std::forward<F>(body));
+  }
+  /// Lets everything run that is ready, once: poll, batch, and no more.
+  void run_once() {
+    loop_->stop();
+    loop_->run_forever();
+  }
+  /// What reached the exception handler since the last call.
+  std::vector<ExceptionContext> take_reports() { return std::exchange(reports_, {}); }
+  std::size_t report_count() const { return reports_.size(); }
+
+ private:
+  int uncaught_at_start_ = std::uncaught_exceptions();
+  std::size_t fd_count_at_start_ = open_fd_count();
+  LoopKind kind_;
+  Catch::ScopedMessage info_;
+  std::unique_ptr<EventLoop> loop_;
+  std::vector<ExceptionContext> reports_;
+};
+
+/// One pass of everything that is ready; for use inside a task.
+inline void let_others_run(int times = 1) {
+  for (int i = 0; i < times; ++i) sleep(0s);
+}
+
+}  // namespace tulp::test

@@ -1,0 +1,80 @@
+// What a test does with processes and their stderr: a child that may die, and stderr read back.
+#pragma once
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+
+#include "support/catch.hpp"
+
+namespace tulp::test {
+
+inline std::string read_all(int fd) {
+  std::string text;
+  char buffer[4096];
+  for (ssize_t n = 0; (n = ::read(fd, buffer, sizeof buffer)) > 0;) text.append(buffer, static_cast<std::size_t>(n));
+  return text;
+}
+
+/// stderr goes to a file while this lives.
+class CapturedStderr {
+ public:
+  CapturedStderr() : saved_(::fcntl(2, F_DUPFD_CLOEXEC, 3)), file_(::memfd_create("stderr", MFD_CLOEXEC)) {
+    std::fflush(stderr);
+    ::dup2(file_, 2);
+  }
+  CapturedStderr(const CapturedStderr&) = delete;
+  CapturedStderr& operator=(const CapturedStderr&) = delete;
+  ~CapturedStderr() {
+    std::fflush(stderr);
+    ::dup2(saved_, 2);
+    ::close(saved_);
+    ::close(file_);
+  }
+  std::string text() const {
+    std::fflush(stderr);
+    ::lseek(file_, 0, SEEK_SET);
+    return read_all(file_);
+  }
+
+ private:
+  int saved_;
+  int file_;
+};
+
+struct ChildEnd {
+  int status;
+  std::string errors;   // what it wrote to stderr
+
+  bool exited_with(int code) const { return WIFEXITED(status) && WEXITSTATUS(status) == code; }
+  bool died_of(int signal) const { return WIFSIGNALED(status) && WTERMSIG(status) == signal; }
+};
+
+/// Runs `body` in a child, which then exits by exit(0) and is killed if it takes longer than ten seconds.
+template <class Body>
+ChildEnd run_in_child(Body body) {
+  int ends[2];
+  REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
+  std::fflush(nullptr);
+  const pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    ::alarm(10);
+    ::dup2(ends[1], 2);
+    ::close(ends[0]);
+    ::close(ends[1]);
+    body();
+    std::exit(0);
+  }
+  ::close(ends[1]);
+  ChildEnd end{0, read_all(ends[0])};
+  ::close(ends[0]);
+  REQUIRE(::waitpid(child, &end.status, 0) == child);
+  return end;
+}
+
+}  // namespace tulp::test

@@ -1,0 +1,178 @@
+#include "loop/selector_event_loop.hpp"
+
+#include <tulp/task.hpp>
+
+#include <sys/resource.h>
+
+#include <chrono>
+
+#include "support/allocations.hpp"
+#include "support/loops.hpp"
+
+using namespace tulp;
+using namespace tulp::test;
+
+namespace {
+/// Counts what the loop asks the kernel.
+struct CountedCalls {
+  CountedCalls() {
+    waits = writes = controls = 0;
+    sys.epoll_wait = [](int e, epoll_event* v, int n, int t) { return ++waits, original.epoll_wait(e, v, n, t); };
+    sys.epoll_pwait2 = [](int e, epoll_event* v, int n, const timespec* t, const sigset_t* m) {
+      return ++waits, original.epoll_pwait2(e, v, n, t, m);
+    };
+    sys.poll = [](pollfd* p, nfds_t n, int t) { return ++waits, original.poll(p, n, t); };
+    sys.write = [](int fd, const void* data, size_t size) { return ++writes, original.write(fd, data, size); };
+    sys.epoll_ctl = [](int e, int o, int fd, epoll_event* v) { return ++controls, original.epoll_ctl(e, o, fd, v); };
+  }
+  ~CountedCalls() { sys = original; }
+  static inline int waits = 0, writes = 0, controls = 0;
+  static inline const SystemCalls original = sys;
+};
+
+std::unique_ptr<EventLoop> any_loop() { return make_loop(GENERATE(LoopKind::epoll, LoopKind::poll)); }
+
+std::chrono::microseconds cpu_time() {
+  rusage usage{};
+  ::getrusage(RUSAGE_THREAD, &usage);
+  const auto of = [](const timeval& t) { return std::chrono::seconds(t.tv_sec) + std::chrono::microseconds(t.tv_usec); };
+  return of(usage.ru_utime) + of(usage.ru_stime);
+}
+}  // namespace
+
+TEST_CASE("an idle loop waits in one system call and uses no processor time") {
+  const auto loop = any_loop();
+  loop->call_later(20ms, [&] { loop->stop(); });
+  const CountedCalls calls;
+  const auto before = cpu_time();
+  loop->run_forever();
+  CHECK(calls.waits <= 3);
+  CHECK(cpu_time() - before < 5ms);
+}
+
+TEST_CASE("hand-overs between tasks cost no system call") {
+  const auto loop = make_loop(LoopKind::epoll);
+  loop->run_until_complete([] {
+    auto other = create_task([] {
+      for (int i = 0; i < 1000; ++i) sleep(0s);
+    });
+    const CountedCalls calls;
+    for (int i = 0; i < 1000; ++i) sleep(0s);
+    CHECK(calls.waits < 200);   // one for 64 batches, or 50 microseconds on a slow machine
+    await(other);
+  });
+}
+
+TEST_CASE("call_soon_threadsafe from the loop's own thread, or while the loop is awake, writes to no descriptor") {
+  const auto loop = any_loop();
+  const CountedCalls calls;
+  loop->call_soon([&] {
+    for (int i = 0; i < 100; ++i) loop->call_soon_threadsafe([] {});
+    loop->call_soon_threadsafe([&] { loop->stop(); });
+  });
+  loop->run_forever();
+  CHECK(calls.writes == 0);
+}
+
+TEST_CASE("arming a descriptor that is registered for life costs no system call on epoll") {
+  const auto loop = make_loop(LoopKind::epoll);
+  int ends[2];
+  REQUIRE(::pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0);
+  struct : Runnable {
+    void run() noexcept override {}
+  } target;
+  {
+    FdWatch watch(ends[0], FdWatch::Mode::once);
+    loop->add_fd(watch);
+    const CountedCalls calls;
+    for (int i = 0; i < 10; ++i) {
+      watch.arm(*loop, Direction::read, target);
+      watch.disarm(*loop, Direction::read);
+    }
+    CHECK(calls.controls == 0);
+    loop->remove_fd(watch);
+  }
+  ::close(ends[0]);
+  ::close(ends[1]);
+}
+
+TEST_CASE("a loop that cannot get its descriptors throws OsError and leaks nothing") {
+  const std::size_t fds = open_fd_count();
+  const SystemCalls original = sys;
+  sys.eventfd = [](unsigned, int) {
+    errno = EMFILE;
+    return -1;
+  };
+  CHECK_THROWS_AS(new_event_loop({.selector = SelectorKind::epoll}), OsError);
+  CHECK_THROWS_AS(new_event_loop({.selector = SelectorKind::poll}), OsError);
+  sys = original;
+  CHECK(open_fd_count() == fds);
+}
+
+TEST_CASE("a steady state of tasks, timers and callbacks allocates nothing but the callbacks") {
+  const auto loop = any_loop();
+  loop->run_until_complete([] {
+    const auto spin = [] {
+      for (int i = 0; i < 100; ++i) {
+        sleep(0s);
+        sleep(1us);
+      }
+    };
+    auto other = create_task(spin);
+    spin();
+    await(std::move(other));
+    auto again = create_task(spin);
+    const AllocationCount allocations;
+    spin();
+    const auto count = allocations.count();
+    if (AllocationCount::is_counting()) CHECK(count == 0);
+    await(again);
+  });
+}
+
+TEST_CASE("a cancelled timer leaves its structure at once, a hundred thousand of them too") {
+  const auto loop = any_loop();
+  auto held = std::make_shared<int>();
+  std::vector<TimerHandle> handles;
+  for (int i = 0; i < 100'000; ++i) handles.push_back(loop->call_later(std::chrono::hours(1 + i % 7), [held] {}));
+  CHECK(held.use_count() == 100'001);
+  for (auto& handle : handles) handle.cancel();
+  CHECK(held.use_count() == 1);
+}
+
+TEST_CASE("a wait that fails throws out of run_forever, and the loop can be run again") {
+  const auto loop = make_loop(LoopKind::poll);
+  const SystemCalls original = sys;
+  sys.poll = [](pollfd*, nfds_t, int) {
+    errno = ENOMEM;
+    return -1;
+  };
+  CHECK_THROWS_AS(loop->run_forever(), OsError);
+  sys = original;
+  CHECK_FALSE(loop->is_running());
+  CHECK(loop->run_until_complete([] { return 2; }) == 2);
+}
+
+TEST_CASE("waits that are interrupted by signals end neither the wait nor the loop") {
+  const auto loop = any_loop();
+  static int interruptions;
+  interruptions = 3;
+  const SystemCalls original = sys;
+  static SystemCalls real;
+  real = original;
+  sys.poll = [](pollfd* p, nfds_t n, int t) {
+    if (--interruptions < 0) return real.poll(p, n, t);
+    errno = EINTR;
+    return -1;
+  };
+  sys.epoll_pwait2 = [](int e, epoll_event* v, int n, const timespec* t, const sigset_t* m) {
+    if (--interruptions < 0) return real.epoll_pwait2(e, v, n, t, m);
+    errno = EINTR;
+    return -1;
+  };
+  const TimePoint start = loop->time();
+  loop->run_until_complete([] { sleep(2ms); });
+  CHECK(loop->time() >= start + 2ms);
+  CHECK(interruptions < 0);
+  sys = original;
+}
