@@ -71,26 +71,37 @@ void SelectorEventLoop::queue_due_timers() {
 }
 
 void SelectorEventLoop::run_batches() {
-  run_batch();
-  if (ready_.empty() || is_stopping_) return;
-  const TimePoint limit = std::chrono::steady_clock::now() + time_per_poll;
-  for (int batches = 1; batches < batches_per_poll && !ready_.empty() && !is_stopping_; ++batches) {
-    run_batch();
-    if (batches % batches_per_clock == 0 && std::chrono::steady_clock::now() >= limit) break;
+  batches_left_ = batches_per_poll;
+  while (begin_batch()) {
+    while (batch_left_ > 0) {
+      --batch_left_;
+      ready_.pop().run();
+    }
+    run_deferred();
   }
 }
 
-/// Runs the entries that are there now.  Those that they add wait for the next batch.
-void SelectorEventLoop::run_batch() noexcept {
-  for (batch_left_ = ready_.size(); batch_left_ > 0;) {
-    --batch_left_;
-    ready_.pop().run();
-  }
-  run_deferred();
+/// The entries that are there now are the next batch; those that they add wait for the one after.  False if it is time
+/// for a poll.
+bool SelectorEventLoop::begin_batch() noexcept {
+  const bool is_first = batches_left_ == batches_per_poll;
+  if (ready_.empty() || batches_left_ == 0 || (is_stopping_ && !is_first)) return false;
+  if (!is_first && batches_left_ % batches_per_clock == 0 && is_time_to_poll()) return false;
+  --batches_left_;
+  batch_left_ = ready_.size();
+  return true;
 }
 
+bool SelectorEventLoop::is_time_to_poll() noexcept {
+  const TimePoint now = std::chrono::steady_clock::now();
+  if (batches_left_ == batches_per_poll - batches_per_clock) poll_limit_ = now + time_per_poll;
+  return now >= poll_limit_;
+}
+
+/// A task that leaves may begin a batch too: so tasks hand over to each other without coming back to the loop's stack.
 Runnable* SelectorEventLoop::take_task_step() noexcept {
-  if (batch_left_ == 0 || ready_.front().kind() != Runnable::Kind::task_step || debug()) return nullptr;
+  if (debug() || (batch_left_ == 0 && !begin_batch())) return nullptr;
+  if (ready_.front().kind() != Runnable::Kind::task_step) return nullptr;
   --batch_left_;
   return &ready_.pop();
 }

@@ -46,7 +46,8 @@ class SelectorEventLoop final : public EventLoop {
   void poll();
   void queue_due_timers();
   void run_batches();
-  void run_batch() noexcept;
+  bool begin_batch() noexcept;
+  bool is_time_to_poll() noexcept;
 
   Duration time_to_wait() const;
   void deliver(const SelectorEvent& event) noexcept;
@@ -60,6 +61,8 @@ class SelectorEventLoop final : public EventLoop {
   std::array<SelectorEvent, 512> events_;
   TimerQueue timers_;
   RunQueue ready_;
+  int batches_left_ = 0;        // until the next poll
+  TimePoint poll_limit_{};      // after which there is one anyway
   std::size_t batch_left_ = 0;  // how many entries of ready_ belong to the batch that runs
   bool is_stopping_ = false;
   Inbox inbox_;

@@ -64,7 +64,7 @@ TEST_CASE_METHOD(LoopTest, "a chain of call_soon starves neither timers nor desc
   auto* foreign = dynamic_cast<PollEventLoop*>(&loop());
   loop().call_later(1us, [&] { timer_ran = true; });
   loop().add_reader(pipe_ends[0], [&] { reader_ran = true; });
-  if (foreign != nullptr) foreign->advance(1us);   // its clock stands while anything can run
+  if (foreign != nullptr) foreign->advance(1us);  // its clock stands while anything can run
   loop().run_forever();
   CHECK(timer_ran);
   CHECK(reader_ran);
@@ -104,7 +104,7 @@ TEST_CASE_METHOD(LoopTest, "cancel() of a handle frees callback and arguments at
   handle.cancel();
   CHECK(held.use_count() == 1);
   CHECK(handle.cancelled());
-  handle.cancel();   // idempotent
+  handle.cancel();  // idempotent
   run_once();
   CHECK_FALSE(ran);
 }
@@ -187,7 +187,8 @@ TEST_CASE_METHOD(LoopTest, "timers that are due at one time run in the order in 
   CHECK(order == expected);
 }
 
-TEST_CASE_METHOD(LoopTest, "a delay that is zero, negative or the most negative, and a time that is past, mean the next iteration") {
+TEST_CASE_METHOD(
+    LoopTest, "a delay that is zero, negative or the most negative, and a time that is past, mean the next iteration") {
   int runs = 0;
   const auto count = [&] { ++runs; };
   SECTION("zero") { loop().call_later(0s, count); }
@@ -206,7 +207,9 @@ TEST_CASE_METHOD(LoopTest, "a timer of the distant past does not let the loop sl
   SECTION("the most negative Duration") {
     loop().call_later(std::chrono::nanoseconds::min(), [&] { ran = true, loop().stop(); });
   }
-  SECTION("the first TimePoint there is") { loop().call_at(TimePoint::min(), [&] { ran = true, loop().stop(); }); }
+  SECTION("the first TimePoint there is") {
+    loop().call_at(TimePoint::min(), [&] { ran = true, loop().stop(); });
+  }
   TimerHandle safety = loop().call_later(10s, [this] { loop().stop(); });
   loop().run_forever();
   CHECK(ran);
@@ -231,13 +234,14 @@ TEST_CASE_METHOD(LoopTest, "a delay that is not a number is refused") {
                   std::invalid_argument);
 }
 
-TEST_CASE_METHOD(LoopTest, "cancel() of a timer frees its callback at once, whether it waits, is due or stands in the queue") {
+TEST_CASE_METHOD(LoopTest,
+                 "cancel() of a timer frees its callback at once, whether it waits, is due or stands in the queue") {
   auto held = std::make_shared<int>(1);
   bool ran = false;
   TimerHandle waiting = loop().call_later(1h, [held, &ran] { ran = true; });
   TimerHandle queued;
   loop().call_later(0s, [&] {
-    queued.cancel();   // of the same batch
+    queued.cancel();  // of the same batch
     CHECK(queued.cancelled());
     CHECK(held.use_count() == 2);
   });
@@ -253,7 +257,7 @@ TEST_CASE_METHOD(LoopTest, "cancel() of a timer frees its callback at once, whet
 }
 
 TEST_CASE_METHOD(LoopTest, "a timer that is set after a long callback counts from then, not from before") {
-  if (kind() == LoopKind::foreign) return;   // its clock does not move while a callback runs
+  if (kind() == LoopKind::foreign) return;  // its clock does not move while a callback runs
   TimePoint set_at, came_at;
   loop().call_soon([&] {
     const auto begin = std::chrono::steady_clock::now();
@@ -307,7 +311,7 @@ TEST_CASE_METHOD(LoopTest, "a park in a callback throws InvalidStateError, even 
   const auto refused = [&](auto park) {
     loop().call_soon([park] { CHECK_THROWS_AS(park(), InvalidStateError); });
     run_once();
-    CHECK_THROWS_AS(park(), InvalidStateError);   // with no loop running at all
+    CHECK_THROWS_AS(park(), InvalidStateError);  // with no loop running at all
   };
   refused([&] { await(done); });
   refused([] { sleep(0s); });
@@ -318,14 +322,16 @@ TEST_CASE_METHOD(LoopTest, "a park in a callback throws InvalidStateError, even 
 }
 
 TEST_CASE("epoll and poll select what they say") {
-  CHECK_THROWS_AS([] {
-    ::setenv("TULP_SELECTOR", "abacus", 1);
-    try {
-      new_event_loop();
-    } catch (...) {
-      ::unsetenv("TULP_SELECTOR");
-      throw;
-    }
-  }(), std::invalid_argument);
+  CHECK_THROWS_AS(
+      [] {
+        ::setenv("TULP_SELECTOR", "abacus", 1);
+        try {
+          new_event_loop();
+        } catch (...) {
+          ::unsetenv("TULP_SELECTOR");
+          throw;
+        }
+      }(),
+      std::invalid_argument);
   ::unsetenv("TULP_SELECTOR");
 }

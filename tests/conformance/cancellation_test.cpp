@@ -42,7 +42,8 @@ void check_ends_cancelled(const Task<T>& task) {
 }
 }  // namespace
 
-TEST_CASE_METHOD(LoopTest, "cancel() returns true for a task that has not ended, and false, without effect, for one that has") {
+TEST_CASE_METHOD(LoopTest,
+                 "cancel() returns true for a task that has not ended, and false, without effect, for one that has") {
   run([&] {
     auto task = create_task([] { return 1; });
     await(task);
@@ -57,7 +58,8 @@ TEST_CASE_METHOD(LoopTest, "cancel() returns true for a task that has not ended,
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "a task that is cancelled before its first step never runs, and what it captured is destroyed") {
+TEST_CASE_METHOD(LoopTest,
+                 "a task that is cancelled before its first step never runs, and what it captured is destroyed") {
   run([&] {
     auto held = std::make_shared<int>();
     bool ran = false;
@@ -71,7 +73,8 @@ TEST_CASE_METHOD(LoopTest, "a task that is cancelled before its first step never
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "a parked task gets CancelledError at its park, never at once, and its destructors run in order") {
+TEST_CASE_METHOD(LoopTest,
+                 "a parked task gets CancelledError at its park, never at once, and its destructors run in order") {
   run([&] {
     Trace trace;
     auto task = create_task([&] {
@@ -100,7 +103,7 @@ TEST_CASE_METHOD(LoopTest, "a cancelled sleep takes its timer away") {
     let_others_run();
     task.cancel();
     check_ends_cancelled(task);
-    sleep(1us);   // a manual clock would jump to whatever timer is left
+    sleep(1us);  // a manual clock would jump to whatever timer is left
     CHECK(loop().time() < start + 30min);
   });
 }
@@ -128,7 +131,7 @@ TEST_CASE_METHOD(LoopTest, "a task that is ready to run gets CancelledError at i
         throw;
       }
     });
-    let_others_run();   // now it stands in the queue
+    let_others_run();  // now it stands in the queue
     task.cancel();
     check_ends_cancelled(task);
     CHECK(was_cancelled);
@@ -148,7 +151,7 @@ TEST_CASE_METHOD(LoopTest, "a result wins over a cancellation that comes behind 
     });
     let_others_run();
     data.set_result("data");
-    task.cancel();   // the task has been woken with its data
+    task.cancel();  // the task has been woken with its data
     check_ends_cancelled(task);
     CHECK(trace == Trace{"data"});
   });
@@ -229,7 +232,8 @@ TEST_CASE_METHOD(LoopTest, "a task that cancels itself and returns without a par
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "a task that cancels itself gets CancelledError at its next park, and not from a done future") {
+TEST_CASE_METHOD(LoopTest,
+                 "a task that cancels itself gets CancelledError at its next park, and not from a done future") {
   run([&] {
     Trace trace;
     Future<int> done;
@@ -237,7 +241,7 @@ TEST_CASE_METHOD(LoopTest, "a task that cancels itself gets CancelledError at it
     auto task = create_task([&] {
       current_task().cancel();
       trace.push_back("cancelled");
-      await(done);   // does not park
+      await(done);  // does not park
       trace.push_back("had the value");
       sleep(0s);
       trace.push_back("not reached");
@@ -247,7 +251,8 @@ TEST_CASE_METHOD(LoopTest, "a task that cancels itself gets CancelledError at it
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "a cancellation that was swallowed is not repeated; a second request is a second cancellation") {
+TEST_CASE_METHOD(LoopTest,
+                 "a cancellation that was swallowed is not repeated; a second request is a second cancellation") {
   run([&] {
     Trace trace;
     auto task = create_task([&] {
@@ -272,14 +277,23 @@ TEST_CASE_METHOD(LoopTest, "a cancellation that was swallowed is not repeated; a
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "two requests before the delivery of the first are one CancelledError, whatever the task waits for") {
+TEST_CASE_METHOD(LoopTest,
+                 "two requests before the delivery of the first are one CancelledError, whatever the task waits for") {
   run([&] {
     Future<> future;
     std::function<void()> park;
-    SECTION("a timer") { park = [] { sleep(1h); }; }
-    SECTION("its turn") { park = [] { sleep(0s); }; }
-    SECTION("a future of its own") { park = [=] { await(future); }; }
-    SECTION("a task") { park = [] { await(create_task([] { sleep(1h); })); }; }
+    SECTION("a timer") {
+      park = [] { sleep(1h); };
+    }
+    SECTION("its turn") {
+      park = [] { sleep(0s); };
+    }
+    SECTION("a future of its own") {
+      park = [=] { await(future); };
+    }
+    SECTION("a task") {
+      park = [] { await(create_task([] { sleep(1h); })); };
+    }
     int deliveries = 0;
     auto task = create_task([&] {
       try {
@@ -369,7 +383,8 @@ TEST_CASE_METHOD(LoopTest, "a done callback counts as somebody who waits") {
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "who is cancelled while waiting for a task stays until that has ended, so that it may use his locals") {
+TEST_CASE_METHOD(
+    LoopTest, "who is cancelled while waiting for a task stays until that has ended, so that it may use his locals") {
   run([&] {
     Trace trace;
     auto parent = create_task([&] {
@@ -377,7 +392,7 @@ TEST_CASE_METHOD(LoopTest, "who is cancelled while waiting for a task stays unti
       const AtEnd gone{[&] { trace.push_back("parent's locals go"); }};
       auto child = create_task([&] {
         const AtEnd cleanup{[&] {
-          let_others_run(3);   // deferred while unwinding, thus not disturbed
+          let_others_run(3);  // deferred while unwinding, thus not disturbed
           trace.push_back("child sees " + local);
         }};
         sleep(1h);
@@ -391,7 +406,8 @@ TEST_CASE_METHOD(LoopTest, "who is cancelled while waiting for a task stays unti
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "a task that was cancelled with its waiter and ends with a value or an error gives the waiter that") {
+TEST_CASE_METHOD(LoopTest,
+                 "a task that was cancelled with its waiter and ends with a value or an error gives the waiter that") {
   run([&] {
     const auto parent_of = [](auto answer) {
       auto parent = create_task([answer] {
@@ -457,13 +473,13 @@ TEST_CASE_METHOD(LoopTest, "a task and the future that it waits for may be cance
       task.cancel();
     }
     CHECK_THROWS_AS(await(task), FutureCancelledError);
-    CHECK(task.cancelled() == task_first);   // else it failed with what the future said, before it was cancelled
+    CHECK(task.cancelled() == task_first);  // else it failed with what the future said, before it was cancelled
   });
 }
 
 TEST_CASE_METHOD(LoopTest, "ten thousand tasks that wait for each other are cancelled at once, without recursion") {
 #if defined(TULP_TSAN)
-  constexpr std::size_t depth = 3'000;   // ThreadSanitizer counts a fiber as a thread, of which it allows 8128
+  constexpr std::size_t depth = 3'000;  // ThreadSanitizer counts a fiber as a thread, of which it allows 8128
 #else
   constexpr std::size_t depth = 10'000;
 #endif
@@ -529,11 +545,12 @@ TEST_CASE_METHOD(LoopTest, "a cancellation does not reach what a shielded task w
     CHECK_FALSE(future.done());
     CHECK_FALSE(task.done());
     future.set_result(1);
-    CHECK_THROWS_AS(await(task), FutureCancelledError);   // the request was never seen, so it ends the task
+    CHECK_THROWS_AS(await(task), FutureCancelledError);  // the request was never seen, so it ends the task
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "a cancellation is deferred while an exception unwinds the stack, and delivered behind that") {
+TEST_CASE_METHOD(LoopTest,
+                 "a cancellation is deferred while an exception unwinds the stack, and delivered behind that") {
   run([&] {
     Trace trace;
     auto task = create_task([&] {
@@ -549,7 +566,7 @@ TEST_CASE_METHOD(LoopTest, "a cancellation is deferred while an exception unwind
       let_others_run();
       trace.push_back("not reached");
     });
-    let_others_run();   // it is parked in the destructor
+    let_others_run();  // it is parked in the destructor
     task.cancel();
     check_ends_cancelled(task);
     CHECK(trace == Trace{"cleaned up", "caught"});

@@ -72,7 +72,8 @@ std::string message_of(Call call) {
 
 }  // namespace
 
-TEST_CASE_METHOD(NetTest, "a refused connection is a ConnectionRefusedError that names the address, and leaks nothing") {
+TEST_CASE_METHOD(NetTest,
+                 "a refused connection is a ConnectionRefusedError that names the address, and leaks nothing") {
   const ClosedPort port;
   auto connecting = loop().create_connection(recorder(), "127.0.0.1", port.port());
   CHECK_THROWS_AS(loop().run_until_complete(connecting), ConnectionRefusedError);
@@ -123,9 +124,10 @@ TEST_CASE_METHOD(NetTest, "names that getaddrinfo would misread are refused with
   static int asked;
   asked = 0;
   sys.getaddrinfo = [](const char*, const char*, const addrinfo*, addrinfo**) { return ++asked, EAI_NONAME; };
-  for (const std::string& host : {std::string("0x7f000001"), std::string("127.1"), std::string("2130706433"),
-                                  std::string("127.0.0.1\0.example", 18), std::string(256, 'a'), std::string(70'000, 'a'),
-                                  std::string("0177.0.0.1"), std::string("127.0.0.1 example")}) {
+  for (const std::string& host :
+       {std::string("0x7f000001"), std::string("127.1"), std::string("2130706433"),
+        std::string("127.0.0.1\0.example", 18), std::string(256, 'a'), std::string(70'000, 'a'),
+        std::string("0177.0.0.1"), std::string("127.0.0.1 example")}) {
     INFO(host.substr(0, 40));
     run([&] { CHECK_THROWS_AS(open_connection(host, 1), ResolveError); });
   }
@@ -183,7 +185,7 @@ TEST_CASE_METHOD(NetTest, "if the addresses fail for several reasons the message
     return ::connect(fd, address, size);
   };
   run([&] {
-    CHECK_THROWS_AS(open_connection("several.example", port.port()), ConnectionRefusedError);   // the last one's kind
+    CHECK_THROWS_AS(open_connection("several.example", port.port()), ConnectionRefusedError);  // the last one's kind
     const std::string message = message_of([&] { open_connection("several.example", port.port()); });
     INFO(message);
     const std::string number = std::to_string(port.port());
@@ -211,11 +213,14 @@ TEST_CASE_METHOD(NetTest, "a local address is where the connection comes from; o
   const PlainListener listener;
   const FakeNames names({"::1", "127.0.0.1"});
   run([&] {
-    Streams streams = open_connection("both.example", listener.port(), {.local_address = Address::parse("127.0.0.9", 0)});
+    Streams streams =
+        open_connection("both.example", listener.port(), {.local_address = Address::parse("127.0.0.9", 0)});
     CHECK(streams.writer.get_extra_info<Address>("sockname")->host() == "127.0.0.9");
     streams.writer.transport().abort();
-    CHECK_THROWS_AS(open_connection("127.0.0.1", listener.port(), {.local_address = Address::parse("192.0.2.1", 0)}), OsError);
-    CHECK_THROWS_AS(open_connection("127.0.0.1", listener.port(), {.local_address = Address::parse("::1", 0)}), OsError);
+    CHECK_THROWS_AS(open_connection("127.0.0.1", listener.port(), {.local_address = Address::parse("192.0.2.1", 0)}),
+                    OsError);
+    CHECK_THROWS_AS(open_connection("127.0.0.1", listener.port(), {.local_address = Address::parse("::1", 0)}),
+                    OsError);
   });
 }
 
@@ -251,7 +256,7 @@ TEST_CASE_METHOD(NetTest, "readiness that is reported before the connection stan
   sys.getsockopt = [](int fd, int level, int option, void* value, socklen_t* size) {
     return ::getsockopt(fd, level, option, value, size);
   };
-  if (kind() == LoopKind::epoll) too_early = 1;   // one edge is what the kernel gives
+  if (kind() == LoopKind::epoll) too_early = 1;  // one edge is what the kernel gives
   run([&] {
     Streams streams = open_connection("127.0.0.1", listener.port());
     streams.writer.write("it stands");
@@ -343,15 +348,16 @@ TEST_CASE_METHOD(NetTest, "cancelling when the connection stands already leaves 
   settle();
   REQUIRE(connecting.done());
   if (connecting.cancelled()) {
-    until([&] { return protocol->is_lost(); });   // made, and taken back
+    until([&] { return protocol->is_lost(); });  // made, and taken back
   } else {
-    CHECK(connecting.result().protocol == protocol);   // the result won
+    CHECK(connecting.result().protocol == protocol);  // the result won
     protocol->transport->abort();
   }
   settle();
 }
 
-TEST_CASE_METHOD(NetTest, "open_connection outside a task throws InvalidStateError, also where it need not have parked") {
+TEST_CASE_METHOD(NetTest,
+                 "open_connection outside a task throws InvalidStateError, also where it need not have parked") {
   const PlainListener listener;
   CHECK_THROWS_AS(open_connection("127.0.0.1", listener.port()), InvalidStateError);
   loop().call_soon([&] { CHECK_THROWS_AS(open_connection("127.0.0.1", listener.port()), InvalidStateError); });
@@ -360,8 +366,8 @@ TEST_CASE_METHOD(NetTest, "open_connection outside a task throws InvalidStateErr
 
 TEST_CASE_METHOD(NetTest, "IPv6 works as IPv4 does") {
   run([&] {
-    Server server = start_server(
-        [](StreamReader reader, StreamWriter writer) { writer.write(reader.readline()); }, "::1", 0);
+    Server server =
+        start_server([](StreamReader reader, StreamWriter writer) { writer.write(reader.readline()); }, "::1", 0);
     CHECK(server.addresses().at(0).to_string() == "[::1]:" + std::to_string(server.port()));
     auto [reader, writer] = open_connection("::1", server.port());
     writer.write("six\n");

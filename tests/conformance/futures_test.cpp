@@ -40,7 +40,8 @@ TEST_CASE_METHOD(LoopTest, "result() gives the value, as often as it is asked fo
   CHECK(future.exception() == nullptr);
 }
 
-TEST_CASE_METHOD(LoopTest, "result() throws the exception that was set, as often as it is asked for; exception() gives it") {
+TEST_CASE_METHOD(LoopTest,
+                 "result() throws the exception that was set, as often as it is asked for; exception() gives it") {
   Future<> future;
   future.set_exception(Boom());
   CHECK(future.done());
@@ -50,7 +51,8 @@ TEST_CASE_METHOD(LoopTest, "result() throws the exception that was set, as often
   CHECK(describe(future.exception()) == "boom");
 }
 
-TEST_CASE_METHOD(LoopTest, "a cancelled future throws FutureCancelledError from result() and exception(), with the reason") {
+TEST_CASE_METHOD(LoopTest,
+                 "a cancelled future throws FutureCancelledError from result() and exception(), with the reason") {
   Future<int> future;
   CHECK(future.cancel("no longer wanted"));
   CHECK(future.done());
@@ -59,7 +61,9 @@ TEST_CASE_METHOD(LoopTest, "a cancelled future throws FutureCancelledError from 
   CHECK_THROWS_WITH(future.exception(), Catch::Contains("no longer wanted"));
 }
 
-TEST_CASE_METHOD(LoopTest, "a future ends once: set_result and set_exception on a done one throw InvalidStateError, and the first end stays") {
+TEST_CASE_METHOD(
+    LoopTest,
+    "a future ends once: set_result and set_exception on a done one throw InvalidStateError, and the first end stays") {
   Future<int> with_value, failed, cancelled;
   with_value.set_result(1);
   failed.set_exception(Boom());
@@ -134,7 +138,7 @@ TEST_CASE_METHOD(LoopTest, "done callbacks run in the order in which they were a
   const auto record = [&](std::string name) { return [&trace, name](const Future<>&) { trace.push_back(name); }; };
   future.add_done_callback(record("a"));
   future.add_done_callback(record("b"));
-  future.add_done_callback(record("a"));   // twice added, twice run
+  future.add_done_callback(record("a"));  // twice added, twice run
   loop().call_soon([&] { trace.push_back("before"); });
   future.set_result();
   loop().call_soon([&] { trace.push_back("behind"); });
@@ -186,7 +190,8 @@ TEST_CASE_METHOD(LoopTest, "done callbacks may add and remove callbacks while th
   CHECK(trace == Trace{"first", "second", "added"});
 }
 
-TEST_CASE_METHOD(LoopTest, "what a done callback holds is destroyed when it has run, is removed, or its future is dropped") {
+TEST_CASE_METHOD(LoopTest,
+                 "what a done callback holds is destroyed when it has run, is removed, or its future is dropped") {
   auto held = std::make_shared<int>();
   Future<> future;
   const auto holding = [held](const Future<>&) {};
@@ -319,7 +324,7 @@ TEST_CASE_METHOD(LoopTest, "waiting for a future allocates nothing") {
     const int value = await(future);
     const auto count = allocations.count();
     CHECK(value == 1);
-    if (AllocationCount::is_counting() && kind() != LoopKind::foreign) CHECK(count == 0);   // whose wait() allocates
+    if (AllocationCount::is_counting() && kind() != LoopKind::foreign) CHECK(count == 0);  // whose wait() allocates
     await(set);
   });
 }
@@ -330,7 +335,8 @@ TEST_CASE_METHOD(LoopTest, "a future made in a task belongs to the loop that run
 
 // Reports.
 
-TEST_CASE_METHOD(LoopTest, "an exception that nobody retrieved is reported once, when the last copy of the future dies") {
+TEST_CASE_METHOD(LoopTest,
+                 "an exception that nobody retrieved is reported once, when the last copy of the future dies") {
   {
     Future<int> future;
     Future<int> copy = future;
@@ -350,7 +356,9 @@ TEST_CASE_METHOD(LoopTest, "an exception that somebody took note of is not repor
   future.set_exception(Boom());
   SECTION("by result()") { CHECK_THROWS_AS(future.result(), Boom); }
   SECTION("by exception()") { CHECK(future.exception() != nullptr); }
-  SECTION("by await") { run([&] { CHECK_THROWS_AS(await(future), Boom); }); }
+  SECTION("by await") {
+    run([&] { CHECK_THROWS_AS(await(future), Boom); });
+  }
   SECTION("by cancel(), though it comes too late") { CHECK_FALSE(future.cancel()); }
   future = Future<int>();
   CHECK(report_count() == 0);

@@ -56,7 +56,8 @@ class CountedWaits {
 };
 }  // namespace
 
-TEST_CASE_METHOD(LoopTest, "a reader is called in every iteration in which its descriptor is readable: level-triggered") {
+TEST_CASE_METHOD(LoopTest,
+                 "a reader is called in every iteration in which its descriptor is readable: level-triggered") {
   Pair pair;
   int calls = 0;
   loop().add_reader(pair.here(), [&] { ++calls; });
@@ -159,19 +160,20 @@ TEST_CASE_METHOD(LoopTest, "remove disarms a callback that is queued already, an
     loop().add_reader(mine.here(), [&, held] {
       trace.push_back("reader");
       loop().remove_reader(theirs.here());
-      CHECK(held.use_count() == 2 + 0);   // `held` itself and this closure
+      CHECK(held.use_count() == 2 + 0);  // `held` itself and this closure
     });
   };
   reader(one, other);
   reader(other, one);
   run_once();
   run_once();
-  CHECK(trace.size() == 2);   // whichever came first took the other one away, both times
+  CHECK(trace.size() == 2);  // whichever came first took the other one away, both times
   loop().remove_reader(one.here());
   loop().remove_reader(other.here());
 }
 
-TEST_CASE_METHOD(LoopTest, "a queued callback that is replaced does not run; its successor does in the next iteration") {
+TEST_CASE_METHOD(LoopTest,
+                 "a queued callback that is replaced does not run; its successor does in the next iteration") {
   Pair one, other;
   one.write();
   other.write();
@@ -242,7 +244,7 @@ TEST_CASE_METHOD(LoopTest, "an event for a closed descriptor does not reach the 
   loop().add_reader(number, [&] { ++old_calls; });
   old.write();
   CHECK(loop().remove_reader(number));
-  const int duplicate = ::dup(number);   // keeps the open file, and what epoll knows of it, alive
+  const int duplicate = ::dup(number);  // keeps the open file, and what epoll knows of it, alive
   Pair fresh;
   REQUIRE(::dup2(fresh.here(), number) == number);
   loop().add_reader(number, [&] { ++new_calls; });
@@ -257,14 +259,16 @@ TEST_CASE_METHOD(LoopTest, "an event for a closed descriptor does not reach the 
   ::close(duplicate);
 }
 
-TEST_CASE_METHOD(LoopTest, "a descriptor that was closed too early, and lives on as a duplicate, does not call the new owner of its number") {
+TEST_CASE_METHOD(
+    LoopTest,
+    "a descriptor that was closed too early, and lives on as a duplicate, does not call the new owner of its number") {
   Pair old;
   int new_calls = 0;
   const int number = old.here();
   loop().add_reader(number, [] {});
   const int duplicate = ::dup(number);
   Pair fresh;
-  REQUIRE(::dup2(fresh.here(), number) == number);   // closes it: a mistake, before remove_reader
+  REQUIRE(::dup2(fresh.here(), number) == number);  // closes it: a mistake, before remove_reader
   loop().remove_reader(number);
   loop().add_reader(number, [&] { ++new_calls; });
   old.write();
@@ -315,7 +319,7 @@ TEST_CASE_METHOD(LoopTest, "a descriptor that is not open is refused with OsErro
 }
 
 TEST_CASE_METHOD(LoopTest, "a regular file cannot be watched") {
-  if (kind() == LoopKind::foreign) return;   // poll(2) says that it is always ready
+  if (kind() == LoopKind::foreign) return;  // poll(2) says that it is always ready
   const int fd = ::open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
   REQUIRE(fd >= 0);
   try {

@@ -39,7 +39,7 @@ TEST_CASE("the main thread gets a loop that the policy makes and owns, always th
   EventLoop& loop = get_event_loop();
   CHECK(&get_event_loop() == &loop);
   CHECK(loop.run_until_complete([] { return 1; }) == 1);
-  set_event_loop_policy(nullptr);   // a new policy: the loop is gone
+  set_event_loop_policy(nullptr);  // a new policy: the loop is gone
 }
 
 TEST_CASE("another thread has no loop until it sets one: InvalidStateError, never null") {

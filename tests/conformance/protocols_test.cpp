@@ -97,7 +97,7 @@ TEST_CASE_METHOD(NetTest, "the Future of create_connection is done when connecti
   const PlainListener listener;
   auto protocol = std::make_shared<Recorder>();
   auto connecting = loop().create_connection([&] { return protocol; }, "127.0.0.1", listener.port());
-  CHECK(protocol->trace.empty());   // soon, not at once
+  CHECK(protocol->trace.empty());  // soon, not at once
   const auto connection = loop().run_until_complete(connecting);
   CHECK(protocol->trace == Trace{"made"});
   CHECK(connection.protocol == protocol);
@@ -105,7 +105,7 @@ TEST_CASE_METHOD(NetTest, "the Future of create_connection is done when connecti
   CHECK(connection.transport->get_protocol() == protocol);
   connection.transport->abort();
   settle();
-  CHECK(connection.transport->get_protocol() == nullptr);   // dropped after connection_lost
+  CHECK(connection.transport->get_protocol() == nullptr);  // dropped after connection_lost
 }
 
 TEST_CASE_METHOD(NetTest, "data that the peer sent with its end all come before eof_received") {
@@ -159,7 +159,8 @@ TEST_CASE_METHOD(NetTest, "eof_received that returns false closes the transport 
   CHECK(protocol->lost_with == nullptr);
 }
 
-TEST_CASE_METHOD(NetTest, "eof_received that returns true leaves the writing half open, for as long and as much as wanted") {
+TEST_CASE_METHOD(NetTest,
+                 "eof_received that returns true leaves the writing half open, for as long and as much as wanted") {
   auto protocol = std::make_shared<Recorder>();
   protocol->keeps_writing = true;
   Peer peer = connect(protocol);
@@ -208,7 +209,8 @@ TEST_CASE_METHOD(NetTest, "connection_lost carries ECONNRESET when the peer rese
   CHECK_THROWS_AS(std::rethrow_exception(protocol->lost_with), ConnectionResetError);
 }
 
-TEST_CASE_METHOD(NetTest, "a reset after the peer's half-close is noticed, on level-triggered loops by the next write") {
+TEST_CASE_METHOD(NetTest,
+                 "a reset after the peer's half-close is noticed, on level-triggered loops by the next write") {
   auto protocol = std::make_shared<Recorder>();
   protocol->keeps_writing = true;
   Peer peer = connect(protocol);
@@ -280,7 +282,8 @@ TEST_CASE_METHOD(NetTest, "the transport outlives its connection_lost for whoeve
   CHECK(protocol->lost_calls == 1);
 }
 
-TEST_CASE_METHOD(NetTest, "a transport that nobody holds lives on in its loop, and protocol and all are freed at its end") {
+TEST_CASE_METHOD(NetTest,
+                 "a transport that nobody holds lives on in its loop, and protocol and all are freed at its end") {
   std::weak_ptr<Recorder> watched;
   Peer peer;
   {
@@ -296,7 +299,8 @@ TEST_CASE_METHOD(NetTest, "a transport that nobody holds lives on in its loop, a
   until([&] { return watched.expired(); });
 }
 
-TEST_CASE_METHOD(NetTest, "closing in connection_lost and making new connections there is allowed, 1000 times in a row") {
+TEST_CASE_METHOD(NetTest,
+                 "closing in connection_lost and making new connections there is allowed, 1000 times in a row") {
   const PlainListener listener;
   int count = 0;
   bool is_done = false;
@@ -324,7 +328,8 @@ TEST_CASE_METHOD(NetTest, "closing in connection_lost and making new connections
 
 // Pausing.
 
-TEST_CASE_METHOD(NetTest, "pause_reading inside data_received stops it at once, resume_reading goes on; both may be repeated") {
+TEST_CASE_METHOD(NetTest,
+                 "pause_reading inside data_received stops it at once, resume_reading goes on; both may be repeated") {
   auto protocol = std::make_shared<Recorder>();
   protocol->on_data = [&](std::string_view) {
     protocol->transport->pause_reading();
@@ -343,7 +348,7 @@ TEST_CASE_METHOD(NetTest, "pause_reading inside data_received stops it at once, 
   until([&] { return protocol->received == "onetwo"; });
   peer.close();
   settle();
-  CHECK_FALSE(protocol->is_lost());   // the end, too, waits
+  CHECK_FALSE(protocol->is_lost());  // the end, too, waits
   protocol->transport->resume_reading();
   until([&] { return protocol->is_lost(); });
 }
@@ -388,8 +393,10 @@ TEST_CASE_METHOD(NetTest, "a paused transport lets the kernel hold the peer back
   std::size_t sent = 0;
   for (int stuck = 0; stuck < 20;) {
     const ssize_t n = ::send(peer.fd(), piece.data(), piece.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (n > 0) sent += static_cast<std::size_t>(n), stuck = 0;
-    else ++stuck, run_once();
+    if (n > 0)
+      sent += static_cast<std::size_t>(n), stuck = 0;
+    else
+      ++stuck, run_once();
     REQUIRE(sent < 100'000'000);
   }
   CHECK(protocol->received.empty());
@@ -491,7 +498,7 @@ TEST_CASE_METHOD(NetTest, "no method of a protocol may park: the attempt throws 
   Peer peer = connect(protocol);
   run([&] {
     const auto transport = protocol->transport;
-    transport->write(std::string(10'000'000, 'x'));   // calls pause_writing on this task's stack
+    transport->write(std::string(10'000'000, 'x'));  // calls pause_writing on this task's stack
     CHECK(current_task());
     sleep(0s);
   });
@@ -527,7 +534,7 @@ TEST_CASE_METHOD(NetTest, "set_protocol inside data_received keeps the former pr
   struct Upgrading : Protocol {
     void connection_made(std::shared_ptr<Transport> made) override { transport = std::move(made); }
     void data_received(std::string_view) override {
-      const std::weak_ptr<Upgrading> watched = self;   // a copy, on the stack
+      const std::weak_ptr<Upgrading> watched = self;  // a copy, on the stack
       const auto seen = was_alive;
       transport->set_protocol(next);
       *seen = !watched.expired();
@@ -586,8 +593,7 @@ TEST_CASE_METHOD(NetTest, "set_protocol refuses null") {
 
 TEST_CASE_METHOD(NetTest, "a factory that makes no protocol fails create_connection and closes its socket") {
   const PlainListener listener;
-  auto connecting =
-      loop().create_connection([] { return std::shared_ptr<Protocol>(); }, "127.0.0.1", listener.port());
+  auto connecting = loop().create_connection([] { return std::shared_ptr<Protocol>(); }, "127.0.0.1", listener.port());
   CHECK_THROWS(loop().run_until_complete(connecting));
   Peer peer = listener.accept();
   until([&] { return peer.is_over(); });
@@ -604,14 +610,15 @@ TEST_CASE_METHOD(NetTest, "a factory that throws fails create_connection with wh
 
 // BufferedProtocol.
 
-TEST_CASE_METHOD(NetTest, "a BufferedProtocol receives into its own memory, piece by piece, in the same order of calls") {
+TEST_CASE_METHOD(NetTest,
+                 "a BufferedProtocol receives into its own memory, piece by piece, in the same order of calls") {
   auto protocol = std::make_shared<SmallBuffer>();
   Peer peer = connect(protocol);
   peer.send("abcdefghij");
   peer.close();
   until([&] { return protocol->is_lost(); });
   CHECK(protocol->received == "abcdefghij");
-  CHECK(protocol->updates >= 3);   // four bytes at a time
+  CHECK(protocol->updates >= 3);  // four bytes at a time
   CHECK(protocol->trace == Trace{"made", "data", "eof", "lost"});
   CHECK(protocol->lost_with == nullptr);
 }

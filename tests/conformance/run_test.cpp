@@ -18,9 +18,7 @@ struct Boom : std::runtime_error {
 };
 
 /// The runs of this file are made on both selectors of the library.
-RunOptions any_loop() {
-  return {.loop = {.selector = GENERATE(SelectorKind::epoll, SelectorKind::poll)}};
-}
+RunOptions any_loop() { return {.loop = {.selector = GENERATE(SelectorKind::epoll, SelectorKind::poll)}}; }
 }  // namespace
 
 TEST_CASE("run returns what main returns, 0 for void") {
@@ -63,21 +61,23 @@ TEST_CASE("run inside a run throws InvalidStateError, says nothing and leaks not
 TEST_CASE("tasks that are left when main has ended are cancelled and run to their end, which may park") {
   const RunOptions options = any_loop();
   Trace trace;
-  run([&] {
-    create_task([&] {
-      try {
-        sleep(1h);
-      } catch (const CancelledError&) {
-        const CancelShield shield;
-        sleep(1ms);
-        trace.push_back("cleaned up");
-        throw;
-      }
-    });
-    create_task([&] { trace.push_back("begun"); });
-    sleep(0s);
-    trace.push_back("main ends");
-  }, options);
+  run(
+      [&] {
+        create_task([&] {
+          try {
+            sleep(1h);
+          } catch (const CancelledError&) {
+            const CancelShield shield;
+            sleep(1ms);
+            trace.push_back("cleaned up");
+            throw;
+          }
+        });
+        create_task([&] { trace.push_back("begun"); });
+        sleep(0s);
+        trace.push_back("main ends");
+      },
+      options);
   CHECK(trace == Trace{"begun", "main ends", "cleaned up"});
 }
 
@@ -100,7 +100,7 @@ TEST_CASE("a task that is started while the others are being cancelled is cancel
     });
     sleep(0s);
   });
-  CHECK(trace.size() <= 1);   // it is cancelled before its first step, or in its sleep
+  CHECK(trace.size() <= 1);  // it is cancelled before its first step, or in its sleep
 }
 
 TEST_CASE("a task that swallowed an earlier cancellation is cancelled at the end of run all the same") {
@@ -146,20 +146,22 @@ TEST_CASE("a failure of a left-over task is reported") {
 
 TEST_CASE("a task that ignores its cancellation beyond the limit is named, with the place of its creation") {
 #if defined(TULP_ASAN)
-  return;   // its stack is leaked, as promised
+  return;  // its stack is leaked, as promised
 #endif
   const auto end = run_in_child([] {
-    run([] {
-      create_task({.name = "stubborn"}, [] {
-        for (;;) {
-          try {
-            sleep(1h);
-          } catch (const CancelledError&) {
-          }
-        }
-      });
-      sleep(0s);
-    }, {.drain = 5ms});
+    run(
+        [] {
+          create_task({.name = "stubborn"}, [] {
+            for (;;) {
+              try {
+                sleep(1h);
+              } catch (const CancelledError&) {
+              }
+            }
+          });
+          sleep(0s);
+        },
+        {.drain = 5ms});
   });
   CHECK(end.exited_with(0));
   CHECK_THAT(end.errors, Catch::Contains("task 'stubborn'") && Catch::Contains("run_test.cpp"));
@@ -168,7 +170,7 @@ TEST_CASE("a task that ignores its cancellation beyond the limit is named, with 
 TEST_CASE("two tasks that wait for each other do not hold up the end of run") {
   const CapturedStderr captured;
   const auto begin = std::chrono::steady_clock::now();
-  std::vector<Task<>> tasks;   // outlives the run: nobody takes note of how they end
+  std::vector<Task<>> tasks;  // outlives the run: nobody takes note of how they end
   run([&] {
     for (std::size_t other : {1, 0}) {
       tasks.push_back(create_task([&tasks, other] {

@@ -43,14 +43,14 @@ TEST_CASE_METHOD(LoopTest, "stop() before the run means exactly one iteration, a
   loop().stop();
   loop().run_forever();
   CHECK(runs == 1);
-  loop().call_later(2ms, [this] { loop().stop(); });   // the request was used up: this run needs its own
+  loop().call_later(2ms, [this] { loop().stop(); });  // the request was used up: this run needs its own
   if (kind() == LoopKind::foreign) dynamic_cast<PollEventLoop&>(loop()).advance(2ms);
   loop().run_forever();
   CHECK(runs >= 2);
   CHECK(run([] {
-    let_others_run(5);
-    return 1;
-  }) == 1);
+          let_others_run(5);
+          return 1;
+        }) == 1);
 }
 
 TEST_CASE_METHOD(LoopTest, "a loop knows whether it is running and closed") {
@@ -62,18 +62,20 @@ TEST_CASE_METHOD(LoopTest, "a loop knows whether it is running and closed") {
   CHECK(loop().is_closed());
 }
 
-TEST_CASE_METHOD(LoopTest, "run_until_complete returns the result, or throws the exception, of a future or a callable") {
+TEST_CASE_METHOD(LoopTest,
+                 "run_until_complete returns the result, or throws the exception, of a future or a callable") {
   Future<int> future;
   loop().call_soon([&] { future.set_result(3); });
   CHECK(loop().run_until_complete(future) == 3);
-  CHECK(loop().run_until_complete(future) == 3);   // though done already
+  CHECK(loop().run_until_complete(future) == 3);  // though done already
   CHECK(loop().run_until_complete([] { return std::string("callable"); }) == "callable");
   CHECK(*loop().run_until_complete([] { return std::make_unique<int>(4); }) == 4);
   CHECK_THROWS_AS(loop().run_until_complete([] { throw Boom(); }), Boom);
   CHECK_THROWS_AS(loop().run_until_complete([] { current_task().cancel(); }), FutureCancelledError);
 }
 
-TEST_CASE_METHOD(LoopTest, "run_until_complete that is stopped early throws InvalidStateError, and the future goes on") {
+TEST_CASE_METHOD(LoopTest,
+                 "run_until_complete that is stopped early throws InvalidStateError, and the future goes on") {
   Future<int> future;
   loop().call_soon([this] { loop().stop(); });
   CHECK_THROWS_AS(loop().run_until_complete(future), InvalidStateError);
@@ -84,7 +86,7 @@ TEST_CASE_METHOD(LoopTest, "run_until_complete that is stopped early throws Inva
   loop().call_soon([&] { ++runs, loop().call_soon([&] { ++runs; }); });
   run_once();
   run_once();
-  CHECK(runs == 2);   // no stopper of the first call was left behind
+  CHECK(runs == 2);  // no stopper of the first call was left behind
 }
 
 TEST_CASE_METHOD(LoopTest, "run_until_complete refuses a future of another loop") {
@@ -130,7 +132,7 @@ TEST_CASE_METHOD(LoopTest, "close() drops what is queued, frees what it holds, a
   CHECK(held.use_count() > 2);
   loop().close();
   loop().close();
-  CHECK(held.use_count() == 2);   // and `fail` itself
+  CHECK(held.use_count() == 2);  // and `fail` itself
   CHECK(kept.cancelled());
   ::close(pipe_ends[0]);
   ::close(pipe_ends[1]);
@@ -205,7 +207,8 @@ TEST_CASE_METHOD(LoopTest, "an exception handler that throws is itself reported,
   CHECK_THAT(captured.text(), Catch::Contains("the handler's own") && Catch::Contains("boom"));
 }
 
-TEST_CASE_METHOD(LoopTest, "call_exception_handler hands its context to the handler, which may be replaced by the default") {
+TEST_CASE_METHOD(LoopTest,
+                 "call_exception_handler hands its context to the handler, which may be replaced by the default") {
   loop().call_exception_handler({.message = "something happened", .object = "a thing"});
   const auto reports = take_reports();
   REQUIRE(reports.size() == 1);

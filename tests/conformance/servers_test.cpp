@@ -57,7 +57,7 @@ class FailingAccept {
       ++calls;
       if (left == 0) return ::accept4(fd, address, size, flags);
       pollfd waiting{fd, POLLIN, 0};
-      if (::poll(&waiting, 1, 0) != 1) return errno = EAGAIN, -1;   // nobody is there whom it could concern
+      if (::poll(&waiting, 1, 0) != 1) return errno = EAGAIN, -1;  // nobody is there whom it could concern
       --left;
       return errno = error_number, -1;
     };
@@ -136,7 +136,7 @@ TEST_CASE_METHOD(Serving, "if one of several addresses cannot be bound, none sta
   auto serving = loop().create_server([] { return std::make_shared<Recorder>(); }, "", 0);
   try {
     loop().run_until_complete(serving);
-    CHECK(binds < 2);   // a machine with one family
+    CHECK(binds < 2);  // a machine with one family
   } catch (const OsError& error) {
     CHECK(error.code().value() == EACCES);
     CHECK(open_fd_count() == before);
@@ -148,7 +148,7 @@ TEST_CASE_METHOD(Serving, "a port can be bound again at once: reuse_address") {
   const std::uint16_t port = server.port();
   Peer peer = Peer::connect(port);
   wait_for(1);
-  protocols[0]->transport->close();   // this side closes first, and keeps the address in TIME_WAIT
+  protocols[0]->transport->close();  // this side closes first, and keeps the address in TIME_WAIT
   until([&] { return peer.is_over(); });
   peer.close();
   server.close();
@@ -169,7 +169,8 @@ TEST_CASE_METHOD(Serving, "with reuse_port two servers share a port") {
   end(server);
 }
 
-TEST_CASE_METHOD(Serving, "close stops accepting at once and leaves the connections that stand alone; it may be repeated") {
+TEST_CASE_METHOD(Serving,
+                 "close stops accepting at once and leaves the connections that stand alone; it may be repeated") {
   Server server = serve();
   const std::uint16_t port = server.port();
   Peer peer = Peer::connect(port);
@@ -228,7 +229,7 @@ TEST_CASE_METHOD(Serving, "wait_closed parks until the server is closed and the 
   CHECK_FALSE(waiting.done());
   second.close();
   loop().run_until_complete(Future<>(waiting));
-  run([&] { server.wait_closed(); });   // and again
+  run([&] { server.wait_closed(); });  // and again
 }
 
 TEST_CASE_METHOD(Serving, "wait_closed of a server that never had a connection returns after close") {
@@ -298,7 +299,8 @@ TEST_CASE_METHOD(NetTest, "a factory that throws or gives nothing costs that con
   settle();
 }
 
-TEST_CASE_METHOD(NetTest, "a factory that closes its own server gets the connection that it was called for, and no other") {
+TEST_CASE_METHOD(NetTest,
+                 "a factory that closes its own server gets the connection that it was called for, and no other") {
   auto protocol = std::make_shared<Recorder>();
   std::unique_ptr<Server> server;
   int calls = 0;
@@ -353,7 +355,9 @@ TEST_CASE_METHOD(Serving, "a backlog of 0 accepts one after another, and an idle
   PatchedSystem patched;
   static int waits;
   waits = 0;
-  sys.accept4 = [](int fd, sockaddr* address, socklen_t* size, int flags) { return ++waits, ::accept4(fd, address, size, flags); };
+  sys.accept4 = [](int fd, sockaddr* address, socklen_t* size, int flags) {
+    return ++waits, ::accept4(fd, address, size, flags);
+  };
   settle();
   CHECK(waits == 0);
   end(server);
@@ -374,7 +378,8 @@ TEST_CASE_METHOD(Serving, "accept: what befell one connection does not touch the
   }
 }
 
-TEST_CASE_METHOD(Serving, "accept without descriptors or memory: one report, a pause without work, and then it goes on") {
+TEST_CASE_METHOD(Serving,
+                 "accept without descriptors or memory: one report, a pause without work, and then it goes on") {
   for (const int error : {EMFILE, ENFILE, ENOBUFS, ENOMEM}) {
     INFO(std::strerror(error));
     protocols.clear();
@@ -387,10 +392,10 @@ TEST_CASE_METHOD(Serving, "accept without descriptors or memory: one report, a p
     int turns = 0;
     if (kind() != LoopKind::foreign) {
       for (; turns < 200; ++turns) run_once();
-      CHECK(failing.calls == calls_at_report);   // not asked again at once
+      CHECK(failing.calls == calls_at_report);  // not asked again at once
       CHECK(protocols.empty());
     }
-    if (kind() == LoopKind::foreign || error == EMFILE) {   // a real second, once
+    if (kind() == LoopKind::foreign || error == EMFILE) {  // a real second, once
       until([&] { return !protocols.empty(); });
       CHECK(loop().time() - start >= 1s);
       CHECK(failing.calls <= calls_at_report + 2);
@@ -411,7 +416,7 @@ TEST_CASE_METHOD(Serving, "a server that is closed while accepting pauses does n
   server.close();
   CHECK(take_reports().size() == 1);
   settle();
-  until([&] { return peer.is_over(); });   // the kernel has reset what was waiting
+  until([&] { return peer.is_over(); });  // the kernel has reset what was waiting
 }
 
 TEST_CASE_METHOD(Serving, "a spurious report of readiness on the listener is no error") {
@@ -422,7 +427,7 @@ TEST_CASE_METHOD(Serving, "a spurious report of readiness on the listener is no 
   sys.accept4 = [](int fd, sockaddr* address, socklen_t* size, int flags) {
     return blocked-- > 0 ? (errno = EAGAIN, -1) : ::accept4(fd, address, size, flags);
   };
-  std::vector<Peer> peers;   // on edges each new connection is one more report
+  std::vector<Peer> peers;  // on edges each new connection is one more report
   until([&] {
     if (peers.size() < 5 && kind() == LoopKind::epoll) peers.push_back(Peer::connect(server.port()));
     if (peers.empty()) peers.push_back(Peer::connect(server.port()));
@@ -462,7 +467,7 @@ TEST_CASE_METHOD(NetTest, "start_server calls the handler in a task of its own f
     CHECK(second.reader.readline() == "got second\n");
     first.writer.write("first\n");
     CHECK(first.reader.readline() == "got first\n");
-    CHECK(first.reader.read() == "");   // the handler has returned: its writer is dropped and the connection closed
+    CHECK(first.reader.read() == "");  // the handler has returned: its writer is dropped and the connection closed
     CHECK(lines == std::vector<std::string>{"second\n", "first\n"});
     first.writer.close();
     second.writer.close();
@@ -518,7 +523,8 @@ TEST_CASE_METHOD(NetTest, "wait_closed of a stream server waits for the handlers
   });
 }
 
-TEST_CASE_METHOD(NetTest, "a stream server that has no memory for a task drops that connection, says so, and serves the next") {
+TEST_CASE_METHOD(NetTest,
+                 "a stream server that has no memory for a task drops that connection, says so, and serves the next") {
   run([&] {
     int calls = 0;
     Server server = start_server([&](StreamReader, StreamWriter) { ++calls; }, "127.0.0.1", 0);
@@ -527,7 +533,7 @@ TEST_CASE_METHOD(NetTest, "a stream server that has no memory for a task drops t
     {
       PatchedSystem patched;
       sys.mmap = [](void*, size_t, int, int, int, off_t) { return errno = ENOMEM, MAP_FAILED; };
-      try {   // uses up what stacks there are
+      try {  // uses up what stacks there are
         for (int i = 0; i < 100'000; ++i) parked.push_back(create_task([] { tulp::sleep(1h); }));
         FAIL("memory for 100000 stacks without mmap()");
       } catch (const OsError& error) {

@@ -87,7 +87,7 @@ TEST_CASE_METHOD(NetTest, "small writes that were gathered leave in one system c
     s.writer.drain();
     CHECK(calls.sends == 2);
     s.writer.write("small");
-    s.writer.write(std::string(10'000, 'x'));   // goes at once, with what waits
+    s.writer.write(std::string(10'000, 'x'));  // goes at once, with what waits
     CHECK(calls.sends == 3);
     s.writer.write("the last");
     s.writer.close();
@@ -190,12 +190,13 @@ TEST_CASE_METHOD(NetTest, "lines that come together are read with one recv") {
   });
 }
 
-TEST_CASE_METHOD(NetTest, "a connection is registered with the selector a bounded number of times, however much it moves") {
+TEST_CASE_METHOD(NetTest,
+                 "a connection is registered with the selector a bounded number of times, however much it moves") {
   if (kind() != LoopKind::epoll) return;
   run([&] {
     CountedCalls calls;
     auto s = open_stream();
-    CHECK(calls.registrations <= 3);   // for connecting, and for its life
+    CHECK(calls.registrations <= 3);  // for connecting, and for its life
     calls.reset();
     for (int i = 0; i < 100; ++i) {
       auto reading = create_task([&] { return s.reader.read(10); });
@@ -213,7 +214,7 @@ TEST_CASE_METHOD(NetTest, "a connection is registered with the selector a bounde
 }
 
 TEST_CASE_METHOD(NetTest, "steady echoing over a stream or a protocol allocates nothing") {
-  if (!AllocationCount::is_counting() || kind() == LoopKind::foreign) return;   // that loop allocates in each wait
+  if (!AllocationCount::is_counting() || kind() == LoopKind::foreign) return;  // that loop allocates in each wait
   auto protocol = std::make_shared<Echo>();
   Peer protocol_peer = connect(protocol);
   run([&] {
@@ -278,7 +279,7 @@ TEST_CASE_METHOD(NetTest, "waiting for the kernel to take a large write allocate
       return count;
     };
     round();
-    CHECK(round() <= 2);   // the queue's memory, which is given back after a burst
+    CHECK(round() <= 2);  // the queue's memory, which is given back after a burst
     s.writer.close();
   });
 }

@@ -41,10 +41,10 @@ void maybe_pause(Random& random) {
 enum class End { half_close, close, reset };
 
 struct Outcome {
-  std::size_t sent = 0;       // was accepted by write()
+  std::size_t sent = 0;  // was accepted by write()
   std::size_t received = 0;
-  bool has_ended = false;     // the reader saw a clean end
-  bool has_failed = false;    // reader or writer threw
+  bool has_ended = false;   // the reader saw a clean end
+  bool has_failed = false;  // reader or writer threw
 };
 
 /// One direction: what the writer does.
@@ -66,7 +66,7 @@ void send(Random& random, StreamWriter& writer, std::string_view bytes, Outcome&
       if (random() % 10 == 0) writer.drain();
       maybe_pause(random);
     }
-  } catch (const std::exception&) {   // the other side has reset, or closed
+  } catch (const std::exception&) {  // the other side has reset, or closed
     outcome.has_failed = true;
   }
 }
@@ -86,9 +86,7 @@ void receive(Random& random, StreamReader& reader, std::string_view expected, Ou
         case 0: take(reader.read(1 + up_to(random, 100'000))); break;
         case 1: take({memory.data(), reader.read_into(std::span(memory).first(1 + up_to(random, 2'999)))}); break;
         case 2: take(reader.read_view()); break;
-        case 3:
-          try {
-            take(reader.readexactly(1 + up_to(random, 5'000)));
+        case 3: try { take(reader.readexactly(1 + up_to(random, 5'000)));
           } catch (const IncompleteReadError& error) {
             take(error.partial());
           }
@@ -97,7 +95,7 @@ void receive(Random& random, StreamReader& reader, std::string_view expected, Ou
           reader.readline_into(line);
           take(line);
           break;
-        case 5: {   // given up on the way
+        case 5: {  // given up on the way
           auto reading = create_task([&] { take(reader.read(1000)); });
           sleep(0s);
           reading.cancel();
@@ -105,9 +103,7 @@ void receive(Random& random, StreamReader& reader, std::string_view expected, Ou
           if (!reading.cancelled()) reading.result();
           break;
         }
-        default:
-          try {
-            take(reader.readuntil("ab"));
+        default: try { take(reader.readuntil("ab"));
           } catch (const IncompleteReadError& error) {
             take(error.partial());
           }
@@ -121,14 +117,15 @@ void receive(Random& random, StreamReader& reader, std::string_view expected, Ou
 
 struct Side {
   Random random;
-  std::string bytes;   // to send
+  std::string bytes;  // to send
   End end;
-  Outcome sending;     // of these bytes
-  Outcome receiving;   // of the other side's
+  Outcome sending;    // of these bytes
+  Outcome receiving;  // of the other side's
 };
 
 Side make_side(Random& random) {
-  Side side{Random(random()), pattern(up_to(random, 400'000), static_cast<std::uint32_t>(random())), End::half_close, {}, {}};
+  Side side{
+      Random(random()), pattern(up_to(random, 400'000), static_cast<std::uint32_t>(random())), End::half_close, {}, {}};
   const auto kind = random() % 8;
   side.end = kind == 0 ? End::reset : kind == 1 ? End::close : End::half_close;
   return side;
@@ -140,9 +137,7 @@ void play(Side& side, const Side& other, StreamReader reader, StreamWriter write
   auto reading = create_task([&] { receive(reading_random, reader, other.bytes, side.receiving); });
   send(side.random, writer, side.bytes, side.sending);
   switch (side.end) {
-    case End::half_close:
-      writer.write_eof();
-      break;
+    case End::half_close: writer.write_eof(); break;
     case End::close: writer.close(); break;
     case End::reset: writer.transport().abort(); break;
   }
@@ -151,8 +146,8 @@ void play(Side& side, const Side& other, StreamReader reader, StreamWriter write
 }
 
 void check(const Side& from, const Side& to) {
-  INFO("sent " << from.sending.sent << " of " << from.bytes.size() << ", received " << to.receiving.received << ", ended "
-               << to.receiving.has_ended << ", failed " << to.receiving.has_failed);
+  INFO("sent " << from.sending.sent << " of " << from.bytes.size() << ", received " << to.receiving.received
+               << ", ended " << to.receiving.has_ended << ", failed " << to.receiving.has_failed);
   CHECK(to.receiving.received <= from.sending.sent);
   CHECK((to.receiving.has_ended || to.receiving.has_failed));
   if (to.receiving.has_ended) CHECK(to.receiving.received == from.sending.sent);

@@ -48,7 +48,7 @@ TEST_CASE_METHOD(NetTest, "small writes are sent when the task parks anywhere, i
     auto s = open_stream();
     s.writer.write("a");
     s.writer.write("b");
-    CHECK(s.peer.collect() == "");   // gathered
+    CHECK(s.peer.collect() == "");  // gathered
     sleep(0s);
     CHECK(s.peer.collect() == "ab");
     s.writer.close();
@@ -208,7 +208,7 @@ TEST_CASE_METHOD(NetTest, "a large write behind a long queue ends, even if the k
     let_others_run(5);
     CHECK_FALSE(writing.done());
     {
-      const PatchedSystem patched;   // from now on the kernel takes everything, and somebody else gets it
+      const PatchedSystem patched;  // from now on the kernel takes everything, and somebody else gets it
       static std::string taken;
       taken.clear();
       sys.send = [](int, const void* data, size_t size, int) {
@@ -236,12 +236,13 @@ TEST_CASE_METHOD(NetTest, "a large write behind a long queue ends, even if the k
   });
 }
 
-TEST_CASE_METHOD(NetTest, "drain returns at once when little waits, else when the queue has fallen to the low-water mark") {
+TEST_CASE_METHOD(NetTest,
+                 "drain returns at once when little waits, else when the queue has fallen to the low-water mark") {
   run([&] {
     auto s = open_narrow_stream();
     s.writer.drain();
     fill(s, 10'000);
-    s.writer.drain();   // below the high-water mark
+    s.writer.drain();  // below the high-water mark
     fill(s, 70'000);
     std::size_t at_return = 0;
     auto draining = create_task([&] {
@@ -269,7 +270,8 @@ TEST_CASE_METHOD(NetTest, "many tasks may drain at once, and all of them return"
     let_others_run(5);
     for (auto& task : draining) CHECK_FALSE(task.done());
     draining[3].cancel();
-    collect_until(s.peer, [&] { return std::all_of(draining.begin(), draining.end(), [](auto& t) { return t.done(); }); });
+    collect_until(s.peer,
+                  [&] { return std::all_of(draining.begin(), draining.end(), [](auto& t) { return t.done(); }); });
     CHECK(draining[3].cancelled());
     CHECK_NOTHROW(await(draining[4]));
     s.writer.transport().abort();
@@ -404,7 +406,8 @@ TEST_CASE_METHOD(NetTest, "a cancelled write of up to 64 KiB has been queued who
   });
 }
 
-TEST_CASE_METHOD(NetTest, "a large write that is cancelled in its middle breaks the writer: later writes throw, close resets") {
+TEST_CASE_METHOD(NetTest,
+                 "a large write that is cancelled in its middle breaks the writer: later writes throw, close resets") {
   run([&] {
     auto s = open_narrow_stream();
     const std::string much = pattern(1'000'000);
@@ -425,7 +428,7 @@ TEST_CASE_METHOD(NetTest, "a large write that is cancelled in its middle breaks 
     CHECK_THROWS_AS(s.writer.write_nowait("more"), OsError);
     CHECK_THROWS_AS(s.writer.drain(), OsError);
     s.peer.send("still read");
-    CHECK(s.reader.read(100) == "still read");   // writing alone is broken
+    CHECK(s.reader.read(100) == "still read");  // writing alone is broken
     s.writer.close();
     collect_until(s.peer, [&] { return s.peer.is_over(); });
     CHECK(s.peer.error == ECONNRESET);
@@ -467,7 +470,9 @@ TEST_CASE_METHOD(NetTest, "a large write that is cancelled before any of it went
 TEST_CASE_METHOD(NetTest, "a task that waits for its turn to write can be cancelled, and the others keep theirs") {
   run([&] {
     auto s = open_narrow_stream();
-    auto write = [&](char letter) { return create_task([&, letter] { s.writer.write(std::string(200'000, letter)); }); };
+    auto write = [&](char letter) {
+      return create_task([&, letter] { s.writer.write(std::string(200'000, letter)); });
+    };
     auto a = write('a'), b = write('b'), c = write('c');
     let_others_run(3);
     b.cancel();
@@ -499,7 +504,8 @@ TEST_CASE_METHOD(NetTest, "an empty write and a cancelled drain harm nothing") {
 
 // Errors.
 
-TEST_CASE_METHOD(NetTest, "a writer that is parked when the peer resets wakes with the error, and what waited is freed") {
+TEST_CASE_METHOD(NetTest,
+                 "a writer that is parked when the peer resets wakes with the error, and what waited is freed") {
   run([&] {
     for (const std::size_t size : {60'000, 1'000'000}) {
       auto s = open_narrow_stream();
@@ -534,7 +540,8 @@ TEST_CASE_METHOD(NetTest, "all who wait to write hear of the end of the connecti
   });
 }
 
-TEST_CASE_METHOD(NetTest, "close while a task is in the middle of a write sends all of that write, or the task hears of it") {
+TEST_CASE_METHOD(NetTest,
+                 "close while a task is in the middle of a write sends all of that write, or the task hears of it") {
   run([&] {
     auto s = open_narrow_stream();
     const std::string large = pattern(300'000);
@@ -586,7 +593,8 @@ TEST_CASE_METHOD(NetTest, "writes after write_eof throw InvalidStateError; drain
   });
 }
 
-TEST_CASE_METHOD(NetTest, "a write whose data are all queued ends well though another task ends the writing meanwhile") {
+TEST_CASE_METHOD(NetTest,
+                 "a write whose data are all queued ends well though another task ends the writing meanwhile") {
   run([&] {
     auto s = open_narrow_stream();
     fill(s, 70'000);
@@ -615,7 +623,7 @@ TEST_CASE_METHOD(NetTest, "wait_closed parks until the connection is closed, wit
     collect_until(s.peer, [&] { return s.peer.has_ended; });
     await(waiting);
     CHECK(s.peer.received.size() == 500'000);
-    s.writer.wait_closed();   // and again
+    s.writer.wait_closed();  // and again
     CHECK_FALSE(s.writer.get_extra_info<int>("socket"));
   });
 }
@@ -635,7 +643,7 @@ TEST_CASE_METHOD(NetTest, "bytes that were gathered and could not be sent are no
     auto s = open_stream();
     s.peer.reset();
     s.writer.write("lost");
-    let_others_run(3);   // sent, in vain
+    let_others_run(3);  // sent, in vain
     s.writer.close();
     CHECK_THROWS_AS(s.writer.wait_closed(), ConnectionError);
   });
@@ -663,7 +671,7 @@ TEST_CASE_METHOD(NetTest, "close answers a peer that has sent more than was read
         },
         "127.0.0.1", 0);
     Peer peer = Peer::connect(server.port());
-    peer.send("request\n" + std::string(100'000, 'x'));   // the rest is never read
+    peer.send("request\n" + std::string(100'000, 'x'));  // the rest is never read
     while (!peer.is_over()) sleep(0s);
     CHECK(same(peer.received, answer));
     server.close();
@@ -675,11 +683,13 @@ TEST_CASE("the end of run sends what dropped writers had accepted, for at most t
   const auto selector = GENERATE(SelectorKind::epoll, SelectorKind::poll);
   const PlainListener listener;
   Peer peer;
-  run([&] {
-    Streams streams = open_connection("127.0.0.1", listener.port());
-    peer = listener.accept();
-    streams.writer.write("gathered");
-  }, {.loop = {.selector = selector}});
+  run(
+      [&] {
+        Streams streams = open_connection("127.0.0.1", listener.port());
+        peer = listener.accept();
+        streams.writer.write("gathered");
+      },
+      {.loop = {.selector = selector}});
   CHECK(peer.collect() == "gathered");
   CHECK(peer.has_ended);
 }
@@ -690,11 +700,13 @@ TEST_CASE("the end of run says on stderr how many bytes to whom were not sent") 
   Peer peer;
   const CapturedStderr captured;
   std::string name;
-  run([&] {
-    Streams streams = open_connection("127.0.0.1", listener.port());
-    peer = listener.accept();
-    name = streams.writer.get_extra_info<Address>("peername")->to_string();
-    streams.writer.write_nowait(std::string(10'000'000, 'x'));
-  }, {.loop = {.selector = selector}, .drain = 10ms});
+  run(
+      [&] {
+        Streams streams = open_connection("127.0.0.1", listener.port());
+        peer = listener.accept();
+        name = streams.writer.get_extra_info<Address>("peername")->to_string();
+        streams.writer.write_nowait(std::string(10'000'000, 'x'));
+      },
+      {.loop = {.selector = selector}, .drain = 10ms});
   CHECK(captured.text().find(" bytes to " + name + " were not sent") != std::string::npos);
 }

@@ -98,7 +98,7 @@ TEST_CASE("5000 connections exchange at once, each its own bytes, and give every
     Future<> go;
     std::vector<Task<>> clients;
     for (std::size_t i = 0; i < count; ++i) {
-      if (i % 100 == 99) sleep(1ms);   // the backlog is finite
+      if (i % 100 == 99) sleep(1ms);  // the backlog is finite
       clients.push_back(create_task([&, i] {
         auto [reader, writer] = open_connection("127.0.0.1", server.port());
         const std::string line = "connection " + std::to_string(i) + '\n';

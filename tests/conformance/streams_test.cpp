@@ -40,7 +40,8 @@ int errno_thrown_by(F call) {
 
 // read.
 
-TEST_CASE_METHOD(NetTest, "read(n) gives at least one byte and at most n, as soon as any is there; nothing at the end") {
+TEST_CASE_METHOD(NetTest,
+                 "read(n) gives at least one byte and at most n, as soon as any is there; nothing at the end") {
   run([&] {
     auto s = open_stream();
     s.peer.send("abcdef");
@@ -90,7 +91,7 @@ TEST_CASE_METHOD(NetTest, "read_into fills the caller's memory, from the buffer 
     auto s = open_stream();
     std::array<char, 8> memory{};
     s.peer.send("line\nrest");
-    CHECK(s.reader.readline() == "line\n");   // leaves "rest" in the buffer
+    CHECK(s.reader.readline() == "line\n");  // leaves "rest" in the buffer
     const std::size_t first = s.reader.read_into(std::span(memory).first(3));
     CHECK(std::string(memory.data(), first) == "res");
     CHECK(s.reader.read_into(memory) == 1);
@@ -115,7 +116,7 @@ TEST_CASE_METHOD(NetTest, "read_view gives bytes that stay until the next read, 
     s.peer.send("more");
     const std::string_view view = s.reader.read_view();
     {
-      auto other = open_stream();   // whatever others read meanwhile
+      auto other = open_stream();  // whatever others read meanwhile
       other.peer.send("something else");
       CHECK(other.reader.read_view() == "something else");
       other.writer.transport().abort();
@@ -210,7 +211,7 @@ TEST_CASE_METHOD(NetTest, "a line over the limit is a LimitOverrunError, and all
         CHECK(error.consumed() == 13);
         CHECK(std::string(error.what()).find("10 bytes") != std::string::npos);
       }
-      CHECK_THROWS_AS(s.reader.readline(), LimitOverrunError);   // and again
+      CHECK_THROWS_AS(s.reader.readline(), LimitOverrunError);  // and again
       CHECK(s.reader.readexactly(13) == "0123456789abc");
       CHECK(s.reader.readline() == "\n");
       CHECK(s.reader.readline() == "next\n");
@@ -231,7 +232,7 @@ TEST_CASE_METHOD(NetTest, "a line over the limit is a LimitOverrunError, and all
       s.peer.send("012345678\n0123456789");
       s.peer.half_close();
       CHECK(s.reader.readline() == "012345678\n");
-      CHECK(s.reader.readline() == "0123456789");   // at the end, as long as the limit
+      CHECK(s.reader.readline() == "0123456789");  // at the end, as long as the limit
     }
     s.writer.close();
   });
@@ -363,7 +364,8 @@ TEST_CASE_METHOD(NetTest, "readuntil at the end is an IncompleteReadError with w
   });
 }
 
-TEST_CASE_METHOD(NetTest, "readuntil over the limit is a LimitOverrunError; what is consumed cannot cut a separator in two") {
+TEST_CASE_METHOD(NetTest,
+                 "readuntil over the limit is a LimitOverrunError; what is consumed cannot cut a separator in two") {
   run([&] {
     auto s = open_stream({.limit_bytes = 8});
     s.peer.send("0123456789\r");
@@ -373,7 +375,7 @@ TEST_CASE_METHOD(NetTest, "readuntil over the limit is a LimitOverrunError; what
     } catch (const LimitOverrunError& error) {
       consumed = error.consumed();
     }
-    CHECK(consumed == 10);   // the '\r' may be the beginning of one
+    CHECK(consumed == 10);  // the '\r' may be the beginning of one
     CHECK(s.reader.readexactly(consumed) == "0123456789");
     s.peer.send("\n");
     CHECK(s.reader.readuntil("\r\n") == "\r\n");
@@ -401,7 +403,7 @@ TEST_CASE_METHOD(NetTest, "at_eof is true only when the end was seen and everyth
     CHECK(s.reader.readline() == "ab\n");
     CHECK_FALSE(s.reader.at_eof());
     CHECK(s.reader.read(2) == "cd");
-    CHECK_FALSE(s.reader.at_eof());   // not seen yet
+    CHECK_FALSE(s.reader.at_eof());  // not seen yet
     CHECK(s.reader.read(2) == "");
     CHECK(s.reader.at_eof());
     s.writer.close();
@@ -439,14 +441,14 @@ TEST_CASE_METHOD(NetTest, "what arrived before a reset is read before the Connec
     let_others_run(3);
     CHECK(s.reader.readline() == "two\n");
     CHECK_THROWS_AS(s.reader.readline(), ConnectionResetError);
-    CHECK(s.reader.read(100) == "three");   // still there
+    CHECK(s.reader.read(100) == "three");  // still there
     CHECK_THROWS_AS(s.reader.read(100), ConnectionResetError);
     CHECK_THROWS_AS(s.reader.readexactly(1), ConnectionResetError);
     CHECK_THROWS_AS(s.reader.read(), ConnectionResetError);
     CHECK_THROWS_AS(s.reader.read_view(), ConnectionResetError);
     CHECK_FALSE(s.reader.at_eof());
     let_others_run(3);
-    CHECK_THROWS_AS(s.reader.readuntil("x"), ConnectionResetError);   // also when connection_lost has run
+    CHECK_THROWS_AS(s.reader.readuntil("x"), ConnectionResetError);  // also when connection_lost has run
     CHECK_THROWS_AS(s.writer.write("x"), ConnectionResetError);
     CHECK_THROWS_AS(s.writer.wait_closed(), ConnectionResetError);
   });
@@ -490,7 +492,43 @@ TEST_CASE_METHOD(NetTest, "a reset that a write meets first is no clean end for 
   });
 }
 
-TEST_CASE_METHOD(NetTest, "reads after this side's close throw OsError with ECANCELED, and a parked one wakes with it") {
+TEST_CASE_METHOD(NetTest, "whatever error a write meets first is no clean end for the reader") {
+  run([&] {
+    auto s = open_stream();
+    s.peer.send("arrived");
+    {
+      const PatchedSystem patched;  // the kernel tells an error once, to whoever asks first
+      sys.send = [](int, const void*, size_t, int) { return errno = ETIMEDOUT, ssize_t{-1}; };
+      s.writer.write("x");
+      sleep(0s);
+    }
+    s.peer.close();
+    CHECK(s.reader.read(100) == "arrived");
+    CHECK(errno_thrown_by([&] { s.reader.read(100); }) == ETIMEDOUT);
+    CHECK_FALSE(s.reader.at_eof());
+  });
+}
+
+TEST_CASE_METHOD(NetTest, "a reader does not wait for an answer to what could not be sent") {
+  run([&] {
+    auto s = open_stream();
+    auto reading = parked([&] { return errno_thrown_by([&] { s.reader.read(100); }); });
+    {
+      const PatchedSystem patched;
+      sys.send = [](int, const void*, size_t, int) { return errno = ETIMEDOUT, ssize_t{-1}; };
+      s.writer.write("question");
+      sleep(0s);
+    }
+    let_others_run(5);
+    CHECK(reading.done());
+    if (!reading.done()) s.writer.close();
+    CHECK(await(reading) == ETIMEDOUT);
+    CHECK(errno_thrown_by([&] { s.reader.read(100); }) == ETIMEDOUT);
+  });
+}
+
+TEST_CASE_METHOD(NetTest,
+                 "reads after this side's close throw OsError with ECANCELED, and a parked one wakes with it") {
   run([&] {
     auto s = open_stream();
     auto reading = parked([&] { return errno_thrown_by([&] { s.reader.read(1); }); });
@@ -505,7 +543,8 @@ TEST_CASE_METHOD(NetTest, "reads after this side's close throw OsError with ECAN
   });
 }
 
-TEST_CASE_METHOD(NetTest, "dropping the writer closes under a parked reader; dropping the reader does not touch the writer") {
+TEST_CASE_METHOD(NetTest,
+                 "dropping the writer closes under a parked reader; dropping the reader does not touch the writer") {
   run([&] {
     auto s = std::make_unique<StreamAndPeer>(open_stream());
     auto reading = parked([&reader = s->reader] { return errno_thrown_by([&] { reader.read(1); }); });
@@ -522,7 +561,8 @@ TEST_CASE_METHOD(NetTest, "dropping the writer closes under a parked reader; dro
 
 // One reader at a time.
 
-TEST_CASE_METHOD(NetTest, "a second reader gets InvalidStateError at once, naming the function, and the first one goes on") {
+TEST_CASE_METHOD(NetTest,
+                 "a second reader gets InvalidStateError at once, naming the function, and the first one goes on") {
   run([&] {
     auto s = open_stream();
     auto reading = parked([&] { return s.reader.readline(); });
@@ -549,7 +589,8 @@ TEST_CASE_METHOD(NetTest, "a second reader gets InvalidStateError at once, namin
   });
 }
 
-TEST_CASE_METHOD(NetTest, "after a read that failed, was cancelled or timed out the next one is not called a second reader") {
+TEST_CASE_METHOD(NetTest,
+                 "after a read that failed, was cancelled or timed out the next one is not called a second reader") {
   run([&] {
     auto s = open_stream({.limit_bytes = 4});
     auto reading = parked([&] { return s.reader.readline(); });
@@ -572,7 +613,7 @@ TEST_CASE_METHOD(NetTest, "every read outside a task throws InvalidStateError, e
   run([&] {
     s.emplace(open_stream());
     s->peer.send("a\nb\n");
-    CHECK(s->reader.readline() == "a\n");   // the other line is in the buffer
+    CHECK(s->reader.readline() == "a\n");  // the other line is in the buffer
   });
   std::array<char, 4> memory{};
   CHECK_THROWS_AS(s->reader.readline(), InvalidStateError);
@@ -626,7 +667,8 @@ TEST_CASE_METHOD(NetTest, "a cancelled read consumes nothing: what had come is t
   });
 }
 
-TEST_CASE_METHOD(NetTest, "a cancellation that comes when the data have come is late: the read gives them, the next park throws") {
+TEST_CASE_METHOD(
+    NetTest, "a cancellation that comes when the data have come is late: the read gives them, the next park throws") {
   run([&] {
     auto s = open_stream();
     std::string got;
@@ -651,8 +693,10 @@ TEST_CASE_METHOD(NetTest, "a cancellation that comes when the data have come is 
       }
     }
     CHECK_THROWS_AS(await(reading), FutureCancelledError);
-    if (got.empty()) got = s.reader.read(100);   // the cancellation came first, and took nothing
-    else CHECK(was_cancelled);
+    if (got.empty())
+      got = s.reader.read(100);  // the cancellation came first, and took nothing
+    else
+      CHECK(was_cancelled);
     CHECK(got == "precious");
     s.writer.close();
   });
@@ -714,7 +758,8 @@ TEST_CASE_METHOD(NetTest, "data that come in time are given, though the timeout 
     auto reading = parked([&] { return s.reader.read(10); });
     s.peer.send("in time");
     const auto until = std::chrono::steady_clock::now() + 5ms;
-    while (std::chrono::steady_clock::now() < until) {}   // the loop is late
+    while (std::chrono::steady_clock::now() < until) {
+    }  // the loop is late
     CHECK(await(reading) == "in time");
     s.writer.close();
   });

@@ -19,7 +19,9 @@ struct Boom : std::runtime_error {
   Boom() : std::runtime_error("boom") {}
 };
 template <class T>
-concept CanSleepFor = requires(T delay) { sleep(delay); };
+concept CanSleepFor = requires(T delay) {
+  sleep(delay);
+};
 }  // namespace
 
 static_assert(!CanSleepFor<int>, "sleep(1) is POSIX's: a number without a unit does not compile");
@@ -218,7 +220,7 @@ TEST_CASE_METHOD(LoopTest, "creating a task allocates once, and running, sleepin
       sleep(1us);
       return 1;
     };
-    for (int i = 0; i < 3; ++i) await(create_task(body));   // warm: a fiber, room in the timer queue
+    for (int i = 0; i < 3; ++i) await(create_task(body));  // warm: a fiber, room in the timer queue
     const AllocationCount creating;
     auto task = create_task(body);
     const auto created = creating.count();
@@ -228,7 +230,7 @@ TEST_CASE_METHOD(LoopTest, "creating a task allocates once, and running, sleepin
     CHECK(value == 1);
     if (AllocationCount::is_counting()) {
       CHECK(created == 1);
-      if (kind() != LoopKind::foreign) CHECK(ran == 0);   // which keeps its timers in a map
+      if (kind() != LoopKind::foreign) CHECK(ran == 0);  // which keeps its timers in a map
     }
   });
 }
@@ -313,7 +315,8 @@ TEST_CASE_METHOD(LoopTest, "a direct call is a plain call: its exceptions propag
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "a failure that nobody retrieved is reported once, with the task's name and the place of its creation") {
+TEST_CASE_METHOD(
+    LoopTest, "a failure that nobody retrieved is reported once, with the task's name and the place of its creation") {
   SECTION("the handle was dropped before the end") {
     create_task({.name = "crawl"}, [] { throw Boom(); });
     run_once();
@@ -359,13 +362,14 @@ TEST_CASE_METHOD(LoopTest, "the handler of a report runs outside of the task tha
     CHECK_THROWS_AS(sleep(0s), InvalidStateError);
   });
   run([&] {
-    create_task([] { throw Boom(); });   // the loop's is the last reference
+    create_task([] { throw Boom(); });  // the loop's is the last reference
     let_others_run(2);
   });
   CHECK(handled);
 }
 
-TEST_CASE_METHOD(LoopTest, "a result whose destructor asks for the current task finds none, though nobody took the result") {
+TEST_CASE_METHOD(LoopTest,
+                 "a result whose destructor asks for the current task finds none, though nobody took the result") {
   struct Nosy {
     explicit Nosy(int* s) : seen(s) {}
     Nosy(Nosy&& other) noexcept : seen(std::exchange(other.seen, nullptr)) {}
@@ -410,12 +414,13 @@ TEST_CASE_METHOD(LoopTest, "a circle of tasks that is too large to be noticed ca
     let_others_run(count + 1);
     for (auto& task : tasks) {
       CHECK(task.done());
-      task.cancel();   // takes note, whatever the end
+      task.cancel();  // takes note, whatever the end
     }
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "a callback waits for a task, and a task for a callback: each style hands over to the other") {
+TEST_CASE_METHOD(LoopTest,
+                 "a callback waits for a task, and a task for a callback: each style hands over to the other") {
   int seen = 0;
   auto task = create_task([&] {
     Future<int> from_callback;

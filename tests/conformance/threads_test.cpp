@@ -102,7 +102,8 @@ TEST_CASE_METHOD(LoopTest, "a handle from another thread can be copied and dropp
   run_once();
 }
 
-TEST_CASE_METHOD(LoopTest, "close() while other threads call lets each call in or refuses it, and loses no callback's memory") {
+TEST_CASE_METHOD(LoopTest,
+                 "close() while other threads call lets each call in or refuses it, and loses no callback's memory") {
   auto held = std::make_shared<int>();
   std::atomic<int> refused = 0, running = 0;
   std::vector<std::thread> threads;

@@ -26,23 +26,26 @@ TEST_CASE_METHOD(LoopTest, "with_timeout returns what its function returns in ti
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "with_timeout cancels its function when the limit has passed, not before, and throws TimeoutError") {
+TEST_CASE_METHOD(LoopTest,
+                 "with_timeout cancels its function when the limit has passed, not before, and throws TimeoutError") {
   run([&] {
     const TimePoint start = loop().time();
     Trace trace;
-    CHECK_THROWS_AS(with_timeout(2ms, [&] {
-      try {
-        sleep(1h);
-      } catch (const CancelledError&) {
-        trace.push_back("cancelled");
-        throw;
-      }
-    }), TimeoutError);
+    CHECK_THROWS_AS(with_timeout(2ms,
+                                 [&] {
+                                   try {
+                                     sleep(1h);
+                                   } catch (const CancelledError&) {
+                                     trace.push_back("cancelled");
+                                     throw;
+                                   }
+                                 }),
+                    TimeoutError);
     CHECK(trace == Trace{"cancelled"});
     CHECK(loop().time() >= start + 2ms);
     CHECK(loop().time() < start + 1h);
     CHECK(current_task().cancelling() == 0);
-    sleep(0s);   // nothing is left over
+    sleep(0s);  // nothing is left over
   });
 }
 
@@ -58,13 +61,15 @@ TEST_CASE_METHOD(LoopTest, "what the function throws passes through") {
   run([] {
     CHECK_THROWS_AS(with_timeout(1h, [] { throw Boom(); }), Boom);
     // Also if it is its answer to the cancellation.
-    CHECK_THROWS_AS(with_timeout(1ms, [] {
-      try {
-        sleep(1h);
-      } catch (const CancelledError&) {
-        throw Boom();
-      }
-    }), Boom);
+    CHECK_THROWS_AS(with_timeout(1ms,
+                                 [] {
+                                   try {
+                                     sleep(1h);
+                                   } catch (const CancelledError&) {
+                                     throw Boom();
+                                   }
+                                 }),
+                    Boom);
     CHECK(current_task().cancelling() == 0);
     sleep(0s);
   });
@@ -73,12 +78,12 @@ TEST_CASE_METHOD(LoopTest, "what the function throws passes through") {
 TEST_CASE_METHOD(LoopTest, "a function that answers the cancellation with a value has that result") {
   run([] {
     CHECK(with_timeout(1ms, [] {
-      try {
-        sleep(1h);
-      } catch (const CancelledError&) {
-      }
-      return 4;
-    }) == 4);
+            try {
+              sleep(1h);
+            } catch (const CancelledError&) {
+            }
+            return 4;
+          }) == 4);
     sleep(0s);
     CHECK(current_task().cancelling() == 0);
   });
@@ -114,13 +119,15 @@ TEST_CASE_METHOD(LoopTest, "a cancellation from outside together with a timeout 
 TEST_CASE_METHOD(LoopTest, "of nested limits the one that passed throws") {
   run([] {
     Trace trace;
-    CHECK_THROWS_AS(with_timeout(1ms, [&] {
-      try {
-        with_timeout(1h, [] { sleep(2h); });
-      } catch (const TimeoutError&) {
-        trace.push_back("the inner one");
-      }
-    }), TimeoutError);
+    CHECK_THROWS_AS(with_timeout(1ms,
+                                 [&] {
+                                   try {
+                                     with_timeout(1h, [] { sleep(2h); });
+                                   } catch (const TimeoutError&) {
+                                     trace.push_back("the inner one");
+                                   }
+                                 }),
+                    TimeoutError);
     CHECK(trace.empty());
     with_timeout(1h, [&] {
       try {
@@ -132,14 +139,16 @@ TEST_CASE_METHOD(LoopTest, "of nested limits the one that passed throws") {
     });
     CHECK(trace == Trace{"the inner one"});
     // Both at once: the outer one wins.
-    CHECK_THROWS_AS(with_timeout(0s, [&] {
-      try {
-        with_timeout(0s, [] { sleep(1h); });
-      } catch (const TimeoutError&) {
-        trace.push_back("then the outer one");
-      }
-      sleep(1h);
-    }), TimeoutError);
+    CHECK_THROWS_AS(with_timeout(0s,
+                                 [&] {
+                                   try {
+                                     with_timeout(0s, [] { sleep(1h); });
+                                   } catch (const TimeoutError&) {
+                                     trace.push_back("then the outer one");
+                                   }
+                                   sleep(1h);
+                                 }),
+                    TimeoutError);
     CHECK(current_task().cancelling() == 0);
     sleep(0s);
   });
@@ -164,14 +173,15 @@ TEST_CASE_METHOD(LoopTest, "a limit cancels the task that is waited for, and wai
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "a result that was there in time is returned, though the limit passed before the task could run") {
+TEST_CASE_METHOD(LoopTest,
+                 "a result that was there in time is returned, though the limit passed before the task could run") {
   run([&] {
     Future<int> future;
     // Due first, and thus queued first: the task has its result when the limit passes.
     loop().call_later(1ms, [&] { future.set_result(6); });
     auto task = create_task([&] {
       const int value = with_timeout(1ms, [&] { return await(future); });
-      sleep(0s);   // no stray CancelledError
+      sleep(0s);  // no stray CancelledError
       return value;
     });
     CHECK(await(task) == 6);
@@ -193,7 +203,7 @@ TEST_CASE_METHOD(LoopTest, "no CancelledError of a limit is left over in a task 
     });
     let_others_run();
     task.cancel();
-    loop().call_later(1ms, [&] { future.set_result(6); });   // set before the limit is
+    loop().call_later(1ms, [&] { future.set_result(6); });  // set before the limit is
     CHECK(await(task) == 6);
   });
 }
@@ -209,7 +219,7 @@ TEST_CASE_METHOD(LoopTest, "an exception out of with_timeout takes its timer awa
     CHECK_THROWS_AS(with_timeout(1h, [] { throw Boom(); }), Boom);
     with_timeout(1h, [] {});
     const TimePoint start = loop().time();
-    sleep(1us);   // a manual clock would jump to whatever timer is left
+    sleep(1us);  // a manual clock would jump to whatever timer is left
     CHECK(loop().time() < start + 30min);
   });
 }

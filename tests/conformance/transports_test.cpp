@@ -193,7 +193,7 @@ TEST_CASE_METHOD(Writing, "abort drops what is buffered, sends a reset, and conn
   CHECK(transport->get_write_buffer_size() == 0);
   until([&] { return protocol->is_lost(); });
   CHECK(protocol->lost_with == nullptr);
-  CHECK(protocol->trace == Trace{"made", "pause", "lost"});   // a paused protocol is not resumed
+  CHECK(protocol->trace == Trace{"made", "pause", "lost"});  // a paused protocol is not resumed
   until([&] { return peer.is_over(); });
   CHECK(peer.error == ECONNRESET);
 }
@@ -269,13 +269,14 @@ TEST_CASE_METHOD(Writing, "closing and aborting inside pause_writing is allowed"
 
 // Flow control.
 
-TEST_CASE_METHOD(Writing, "pause_writing comes above the high-water mark, inside write; resume_writing at the low one") {
+TEST_CASE_METHOD(Writing,
+                 "pause_writing comes above the high-water mark, inside write; resume_writing at the low one") {
   fill(64 * 1024);
-  CHECK(protocol->trace == Trace{"made"});   // at the mark, not above it
+  CHECK(protocol->trace == Trace{"made"});  // at the mark, not above it
   transport->write("x");
   CHECK(protocol->trace == Trace{"made", "pause"});
   transport->write(std::string(100'000, 'x'));
-  CHECK(protocol->trace == Trace{"made", "pause"});   // never nested
+  CHECK(protocol->trace == Trace{"made", "pause"});  // never nested
   std::size_t at_resume = 0;
   protocol->on_resume = [&] { at_resume = transport->get_write_buffer_size(); };
   until([&] {
@@ -342,7 +343,8 @@ TEST_CASE_METHOD(Writing, "with a high-water mark of 0 every byte that is queued
 
 TEST_CASE_METHOD(Writing, "a low-water mark above the high one is refused, and the limits stay") {
   CHECK_THROWS_AS(transport->set_write_buffer_limits({.high_bytes = 10, .low_bytes = 11}), std::invalid_argument);
-  CHECK_THROWS_AS(transport->set_write_buffer_limits({.low_bytes = static_cast<std::size_t>(-1)}), std::invalid_argument);
+  CHECK_THROWS_AS(transport->set_write_buffer_limits({.low_bytes = static_cast<std::size_t>(-1)}),
+                  std::invalid_argument);
   fill(64 * 1024);
   CHECK(protocol->trace == Trace{"made"});
   end();
@@ -378,7 +380,7 @@ TEST_CASE_METHOD(Writing, "get_extra_info knows sockname, peername and socket, a
   CHECK(sockname->to_string() == "127.0.0.1:" + std::to_string(ntohs(own.sin_port)));
   CHECK(peername->to_string() == "127.0.0.1:" + std::to_string(ntohs(others.sin_port)));
   CHECK_FALSE(transport->get_extra_info("nothing of that name").has_value());
-  CHECK_FALSE(transport->get_extra_info<int>("sockname"));   // another type
+  CHECK_FALSE(transport->get_extra_info<int>("sockname"));  // another type
   end();
 }
 
@@ -405,7 +407,7 @@ TEST_CASE_METHOD(Writing, "the user cannot watch a transport's socket") {
 TEST_CASE_METHOD(Writing, "SIGPIPE is never raised") {
   struct sigaction present {};
   REQUIRE(::sigaction(SIGPIPE, nullptr, &present) == 0);
-  REQUIRE(present.sa_handler == SIG_DFL);   // the process would be dead
+  REQUIRE(present.sa_handler == SIG_DFL);  // the process would be dead
   protocol->keeps_writing = true;
   peer.close();
   until([&] { return protocol->trace.back() == "eof"; });
@@ -414,7 +416,7 @@ TEST_CASE_METHOD(Writing, "SIGPIPE is never raised") {
     return protocol->is_lost();
   });
   CHECK(errno_of(protocol->lost_with) != 0);
-  static_cast<void>(take_reports());   // of writes after the loss
+  static_cast<void>(take_reports());  // of writes after the loss
 }
 
 // The end of the loop.
@@ -426,16 +428,18 @@ TEST_CASE("the end of run flushes what open transports have accepted, and every 
   Peer peer;
   const std::string much = pattern(3'000'000);
   std::thread reader;
-  run([&] {
-    await(get_event_loop().create_connection([&] { return protocol; }, "127.0.0.1", listener.port()));
-    peer = listener.accept();
-    protocol->transport->write(much);
-    reader = std::thread([&] {
-      char buffer[65536];
-      for (ssize_t n; (n = ::recv(peer.fd(), buffer, sizeof buffer, 0)) > 0;)
-        peer.received.append(buffer, static_cast<std::size_t>(n));
-    });
-  }, {.loop = {.selector = selector}});
+  run(
+      [&] {
+        await(get_event_loop().create_connection([&] { return protocol; }, "127.0.0.1", listener.port()));
+        peer = listener.accept();
+        protocol->transport->write(much);
+        reader = std::thread([&] {
+          char buffer[65536];
+          for (ssize_t n; (n = ::recv(peer.fd(), buffer, sizeof buffer, 0)) > 0;)
+            peer.received.append(buffer, static_cast<std::size_t>(n));
+        });
+      },
+      {.loop = {.selector = selector}});
   reader.join();
   CHECK(same(peer.received, much));
   CHECK(protocol->lost_calls == 1);
@@ -450,14 +454,17 @@ TEST_CASE("the end of run reports how much was not sent to whom, aborts, and doe
   Peer peer;
   std::string peer_name;
   std::size_t unsent = 0;
-  run([&] {
-    get_event_loop().set_exception_handler([&](EventLoop&, const ExceptionContext& report) { reports.push_back(report); });
-    await(get_event_loop().create_connection([&] { return protocol; }, "127.0.0.1", listener.port()));
-    peer = listener.accept();
-    protocol->transport->write(std::string(10'000'000, 'x'));
-    unsent = protocol->transport->get_write_buffer_size();
-    peer_name = protocol->transport->get_extra_info<Address>("peername")->to_string();
-  }, {.loop = {.selector = selector}, .drain = 20ms});
+  run(
+      [&] {
+        get_event_loop().set_exception_handler(
+            [&](EventLoop&, const ExceptionContext& report) { reports.push_back(report); });
+        await(get_event_loop().create_connection([&] { return protocol; }, "127.0.0.1", listener.port()));
+        peer = listener.accept();
+        protocol->transport->write(std::string(10'000'000, 'x'));
+        unsent = protocol->transport->get_write_buffer_size();
+        peer_name = protocol->transport->get_extra_info<Address>("peername")->to_string();
+      },
+      {.loop = {.selector = selector}, .drain = 20ms});
   CHECK(protocol->lost_calls == 1);
   REQUIRE(reports.size() == 1);
   CHECK(reports[0].message.find(" bytes to " + peer_name + " were not sent") != std::string::npos);
@@ -494,5 +501,5 @@ TEST_CASE_METHOD(NetTest, "a task that connection_lost starts while the loop clo
   loop().close();
   CHECK(protocol->is_lost());
   CHECK(loop().tasks().empty());
-  static_cast<void>(take_reports());   // a task that was never begun may be named
+  static_cast<void>(take_reports());  // a task that was never begun may be named
 }

@@ -41,7 +41,7 @@ inline std::unique_ptr<EventLoop> make_loop(LoopKind kind) {
 }
 
 inline std::size_t open_fd_count() {
-  static const std::string warm = describe_code_address(__builtin_return_address(0));   // libdw keeps a descriptor
+  static const std::string warm = describe_code_address(__builtin_return_address(0));  // libdw keeps a descriptor
   std::size_t count = 0;
   DIR* folder = ::opendir("/proc/self/fd");
   while (::readdir(folder) != nullptr) ++count;

@@ -41,7 +41,7 @@ class Peer {
  public:
   Peer() = default;
   explicit Peer(int fd) : fd_(fd) {
-    const timeval limit{.tv_sec = 10, .tv_usec = 0};   // a broken test ends
+    const timeval limit{.tv_sec = 10, .tv_usec = 0};  // a broken test ends
     ::setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     ::setsockopt(fd_, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
     const int on = 1;
@@ -244,7 +244,7 @@ class Recorder : public Protocol {
 
   bool is_lost() const { return lost_calls > 0; }
 
-  Trace trace;   // data calls in a row stand there once
+  Trace trace;  // data calls in a row stand there once
   std::string received;
   int data_calls = 0;
   int lost_calls = 0;

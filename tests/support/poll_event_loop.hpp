@@ -30,7 +30,7 @@ class PollEventLoop final : public EventLoop {
   }
   ~PollEventLoop() override {
     close();
-    ::close(wake_up_[0]);   // not in close(): another thread may be in post_threadsafe() still
+    ::close(wake_up_[0]);  // not in close(): another thread may be in post_threadsafe() still
     ::close(wake_up_[1]);
   }
 
@@ -60,7 +60,7 @@ class PollEventLoop final : public EventLoop {
   void post(Runnable& entry) noexcept override { is_emptied_ ? entry.discard() : ready_.push(entry); }
   bool post_threadsafe(Runnable& entry) noexcept override {
     if (!inbox_.push(entry)) return false;
-    [[maybe_unused]] const auto result = ::write(wake_up_[1], "", 1);   // a full pipe wakes as well
+    [[maybe_unused]] const auto result = ::write(wake_up_[1], "", 1);  // a full pipe wakes as well
     return true;
   }
 
@@ -79,7 +79,7 @@ class PollEventLoop final : public EventLoop {
     if (::fcntl(watch.fd(), F_GETFD) < 0) throw_os_error(errno, "poll of " + name);
     if (!watches_.emplace(watch.fd(), &watch).second) throw InvalidStateError(name + " is watched already");
   }
-  void update_fd(FdWatch&) noexcept override {}   // asked for in each wait()
+  void update_fd(FdWatch&) noexcept override {}  // asked for in each wait()
   void remove_fd(FdWatch& watch) noexcept override { watches_.erase(watch.fd()); }
 
  private:

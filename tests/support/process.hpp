@@ -48,7 +48,7 @@ class CapturedStderr {
 
 struct ChildEnd {
   int status;
-  std::string errors;   // what it wrote to stderr
+  std::string errors;  // what it wrote to stderr
 
   bool exited_with(int code) const { return WIFEXITED(status) && WEXITSTATUS(status) == code; }
   bool died_of(int signal) const { return WIFSIGNALED(status) && WTERMSIG(status) == signal; }

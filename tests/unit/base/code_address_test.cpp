@@ -41,7 +41,8 @@ TEST_CASE("objects know where the program made them: futures, callbacks, and tas
   CHECK_THAT(line_of(future.state()->created_at()), Catch::StartsWith(expected(future_line)));
   CHECK_THAT(line_of(outer.state()->created_at()), Catch::StartsWith(expected(outer_line)));
   const void* callback_made_at = nullptr;
-  loop->set_exception_handler([&](EventLoop&, const ExceptionContext& context) { callback_made_at = context.created_at; });
+  loop->set_exception_handler(
+      [&](EventLoop&, const ExceptionContext& context) { callback_made_at = context.created_at; });
   const int callback_line = __LINE__ + 1;
   loop->call_soon([] { throw 1; });
   loop->run_until_complete(outer);

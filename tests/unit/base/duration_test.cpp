@@ -28,8 +28,10 @@ TEST_CASE("a Duration that does not fit saturates, and the longest one means nev
   CHECK(Duration(std::chrono::nanoseconds::max()).is_never());
   CHECK(Duration(std::chrono::nanoseconds(highest - 1)).nanoseconds() == highest - 1);
   CHECK(Duration(std::chrono::duration<std::uint64_t>(~std::uint64_t{0})).is_never());
-  CHECK(Duration(std::chrono::duration<std::int8_t, std::ratio<86400>>(127)).nanoseconds() == 127 * 86400 * 1'000'000'000LL);
-  CHECK(Duration(std::chrono::seconds(highest / 1'000'000'000)).nanoseconds() == highest / 1'000'000'000 * 1'000'000'000);
+  CHECK(Duration(std::chrono::duration<std::int8_t, std::ratio<86400>>(127)).nanoseconds() ==
+        127 * 86400 * 1'000'000'000LL);
+  CHECK(Duration(std::chrono::seconds(highest / 1'000'000'000)).nanoseconds() ==
+        highest / 1'000'000'000 * 1'000'000'000);
   CHECK(Duration(std::chrono::seconds(highest / 1'000'000'000 + 1)).is_never());
   CHECK(Duration(std::chrono::seconds(lowest / 1'000'000'000 - 1)).nanoseconds() == lowest);
 }

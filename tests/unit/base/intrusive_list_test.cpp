@@ -65,7 +65,7 @@ TEST_CASE("a list takes over the members of another one, and for_each lets each 
   to.take(from);
   CHECK(from.empty());
   CHECK(numbers(to) == std::vector{0, 1, 2, 3, 4});
-  from.push_back(*std::make_unique<Item>(9));   // gone at once
+  from.push_back(*std::make_unique<Item>(9));  // gone at once
   CHECK(from.empty());
   to.take(from);
   to.for_each([](Item& item) {

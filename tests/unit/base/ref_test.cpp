@@ -27,7 +27,8 @@ TEST_CASE("the last Ref takes its object along") {
     CHECK_FALSE(first->is_unique());
     Ref<Counted> third = std::move(second);
     CHECK_FALSE(second);
-    third = third;   // NOLINT: on purpose
+    const Ref<Counted>& same = third;
+    third = same;
     first = nullptr;
     CHECK(third->is_unique());
     CHECK(deaths == 0);

@@ -48,7 +48,8 @@ TEMPLATE_TEST_CASE_SIG("what a UniqueFunction holds, inside or outside, is destr
     CHECK(held.use_count() == 4);
     target = std::move(moved);
     CHECK(held.use_count() == 3);
-    target = std::move(target);   // NOLINT: on purpose
+    UniqueFunction<int()>& same = target;
+    target = std::move(same);
     CHECK(target() == 6);
   }
   CHECK(held.use_count() == 2);

@@ -21,7 +21,9 @@ struct Service : detail::LoopService {
   Service(EventLoop&, Trace& t, std::string n) : trace(t), name(std::move(n)) {}
   ~Service() override { trace.push_back(name + " destroyed"); }
   void shut_down(Shutdown phase) override {
-    trace.push_back(name + (phase == Shutdown::refuse ? " refuses" : phase == Shutdown::finish ? " finishes" : " aborts"));
+    trace.push_back(name + (phase == Shutdown::refuse   ? " refuses"
+                            : phase == Shutdown::finish ? " finishes"
+                                                        : " aborts"));
     if (phase == Shutdown::abort) quiet = true;
   }
   bool is_quiet() const override { return quiet; }
@@ -34,7 +36,9 @@ struct OtherService : Service {
 };
 }  // namespace
 
-TEST_CASE_METHOD(LoopTest, "deferred work is done when the task that deferred it parks, before anything else runs, and belongs to no task") {
+TEST_CASE_METHOD(
+    LoopTest,
+    "deferred work is done when the task that deferred it parks, before anything else runs, and belongs to no task") {
   Trace trace;
   run([&] {
     Work work([&] {
@@ -74,7 +78,8 @@ TEST_CASE_METHOD(LoopTest, "deferred work that dies before its turn is forgotten
   run_once();
 }
 
-TEST_CASE_METHOD(LoopTest, "a service is made when it is first asked for, told of the end in order, and destroyed youngest first") {
+TEST_CASE_METHOD(
+    LoopTest, "a service is made when it is first asked for, told of the end in order, and destroyed youngest first") {
   Trace trace;
   auto& first = loop().service<Service>(trace, "first");
   CHECK(&loop().service<Service>(trace, "unused") == &first);

@@ -55,7 +55,7 @@ struct WatchTest : LoopTest {
 }  // namespace
 
 TEST_CASE_METHOD(WatchTest, "an armed direction queues its target once when it is ready, and is disarmed by that") {
-  settle();   // the first report says what a fresh descriptor is ready for
+  settle();  // the first report says what a fresh descriptor is ready for
   watch->would_block(Direction::read);
   arm(Direction::read, reader);
   settle();
@@ -124,7 +124,7 @@ TEST_CASE_METHOD(WatchTest, "after hang-up a short read does not clear the hint;
   settle();
   if (reader.runs == 0) settle();
   watch->fell_short(Direction::read);
-  arm(Direction::read, reader);   // a loop without edges looks once more
+  arm(Direction::read, reader);  // a loop without edges looks once more
   settle();
   watch->fell_short(Direction::read);
   CHECK(watch->may_try(Direction::read));

@@ -10,7 +10,7 @@
 using namespace tulp;
 
 namespace {
-struct Entry : Runnable {
+struct Entry final : Runnable {
   Entry(int t, int n) : thread(t), number(n) {}
   void run() noexcept override {}
   int thread, number;

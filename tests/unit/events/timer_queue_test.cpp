@@ -42,7 +42,7 @@ TEST_CASE("a TimerQueue does what a sorted list does, whatever is pushed, remove
   std::mt19937 random(seed);
   TimerQueue queue;
   std::deque<Item> items;
-  std::vector<Timer*> model;   // in the order of when, then of pushing: stable insertion
+  std::vector<Timer*> model;  // in the order of when, then of pushing: stable insertion
   const auto later = [](TimePoint when, const Timer* timer) { return when < timer->when(); };
   for (int step = 0; step < 4000; ++step) {
     const auto choice = random() % 8;

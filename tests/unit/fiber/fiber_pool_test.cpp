@@ -6,8 +6,8 @@
 #include <sys/mman.h>
 
 #include <cfenv>
-#include <set>
 #include <memory>
+#include <set>
 #include <vector>
 
 #include "base/sys.hpp"
@@ -28,10 +28,7 @@ namespace {
 }  // namespace
 
 TEST_CASE_METHOD(LoopTest, "a task that starts after another has ended runs on the same warm stack") {
-  const auto place = [] {
-    volatile char here = 0;
-    return reinterpret_cast<std::uintptr_t>(&here);
-  };
+  const auto place = [] { return reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)); };
   run([&] {
     const auto first = await(create_task(place));
     for (int i = 0; i < 10; ++i) CHECK(await(create_task(place)) == first);
@@ -79,7 +76,7 @@ TEST_CASE_METHOD(LoopTest, "a task begins without its predecessor's rounding mod
   });
 }
 
-#if !defined(TULP_ASAN) && !defined(TULP_TSAN)   // whose shadow memory grows too
+#if !defined(TULP_ASAN) && !defined(TULP_TSAN)  // whose shadow memory grows too
 TEST_CASE_METHOD(LoopTest, "when many fibers were needed once, their memory goes back to the system after a while") {
   if (kind() != LoopKind::epoll) return;
   run([&] {

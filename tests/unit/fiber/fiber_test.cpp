@@ -115,7 +115,7 @@ TEST_CASE("fibers that are parked inside catch, and left in any order, each keep
   a.resume();
   b.resume();
   CHECK(current_error() == "none");
-  a.resume();   // not last in, first out
+  a.resume();  // not last in, first out
   CHECK(seen == std::vector<std::string>{"a", "a", "none"});
   b.resume();
   CHECK(std::vector<std::string>(seen.begin() + 3, seen.end()) == std::vector<std::string>{"b", "b", "none"});
@@ -123,7 +123,7 @@ TEST_CASE("fibers that are parked inside catch, and left in any order, each keep
 
 TEST_CASE("the thread's own flow keeps its exception while fibers throw and catch theirs") {
   Flow flow([](Flow& self) {
-    CHECK(current_error() == "none");   // a fresh fiber has no exception, though its maker handles one
+    CHECK(current_error() == "none");  // a fresh fiber has no exception, though its maker handles one
     try {
       throw std::runtime_error("the fiber's");
     } catch (...) {
@@ -227,7 +227,7 @@ TEST_CASE("a fiber's stack is aligned as the ABI wants, and large frames fit") {
     large[0] = 1;
     large[sizeof large - 1] = 1;
     char text[64];
-    std::snprintf(text, sizeof text, "%.3f", 1.5);   // uses movaps
+    std::snprintf(text, sizeof text, "%.3f", 1.5);  // uses movaps
     CHECK(std::string(text) == "1.500");
   });
   flow.resume();
@@ -242,7 +242,7 @@ TEST_CASE("backtrace() ends at the first frame of the fiber") {
       CHECK(depth < 30);
       Dl_info info{};
       CHECK(::dladdr(frames[depth - 1], &info) != 0);
-      CHECK_THAT(info.dli_fname, !Catch::Contains("boost_context"));   // whose frames have no caller to unwind to
+      CHECK_THAT(info.dli_fname, !Catch::Contains("boost_context"));  // whose frames have no caller to unwind to
       self.pause();
     }
   });

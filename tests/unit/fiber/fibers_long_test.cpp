@@ -26,8 +26,10 @@ std::size_t resident_kib() { return field_kib("/proc/self/status", "VmRSS: %lu")
 std::size_t page_table_kib() { return field_kib("/proc/self/status", "VmPTE: %lu"); }
 
 #if defined(TULP_ASAN) || defined(TULP_TSAN)
-constexpr std::size_t fiber_count = 5'000, round_count = 20'000;   // an instrumented fiber costs much more
+constexpr std::size_t fiber_count = 5'000, round_count = 20'000;  // an instrumented fiber costs much more
+constexpr bool is_memory_measured = false;
 #else
+constexpr bool is_memory_measured = true;
 constexpr std::size_t fiber_count = 100'000, round_count = 1'000'000;
 #endif
 }  // namespace
@@ -86,7 +88,7 @@ TEST_CASE("a million tasks are created and awaited one after another without gro
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     std::printf("create and await: %.0f ns each\n", seconds * 1e9 / static_cast<double>(round_count));
     CHECK(sum == round_count * (round_count - 1) / 2);
-    CHECK(resident_kib() <= before + 512);
+    if (is_memory_measured) CHECK(resident_kib() <= before + 512);
   });
 }
 
@@ -112,6 +114,6 @@ TEST_CASE("a million tasks in waves of a hundred, some parked and some cancelled
     for (int i = 0; i < 200; ++i) wave();
     const std::size_t before = resident_kib();
     for (std::size_t i = 0; i < round_count / 100; ++i) wave();
-    CHECK(resident_kib() <= before + 1024);
+    if (is_memory_measured) CHECK(resident_kib() <= before + 1024);
   });
 }

@@ -33,7 +33,7 @@ namespace {
 }
 
 [[gnu::noinline]] int one_large_frame() {
-  volatile char frame[400 * 1024];   // more than the stack and its guard
+  volatile char frame[400 * 1024];  // more than the stack and its guard
   frame[0] = 1;
   return frame[0];
 }
@@ -82,7 +82,9 @@ TEST_CASE("a task without a name is named by its number, and the default size is
 TEST_CASE("an overflow in any thread, inside malloc and with other threads about, ends the same way") {
   const auto end = run_in_child([] {
     std::thread([] {
-      run([] { await(create_task({.name = "crawl", .stack_size_bytes = 64 * 1024}, [] { recurse_through_malloc(1); })); });
+      run([] {
+        await(create_task({.name = "crawl", .stack_size_bytes = 64 * 1024}, [] { recurse_through_malloc(1); }));
+      });
     }).join();
   });
   CHECK(end.died_of(SIGSEGV));
@@ -91,7 +93,8 @@ TEST_CASE("an overflow in any thread, inside malloc and with other threads about
 
 TEST_CASE("an overflow after parks, on a fiber that was used before, names the task that runs now") {
   const auto end = overflow_of([] {
-    for (int i = 0; i < 3; ++i) await(create_task({.name = "earlier", .stack_size_bytes = 64 * 1024}, [] { sleep(0s); }));
+    for (int i = 0; i < 3; ++i)
+      await(create_task({.name = "earlier", .stack_size_bytes = 64 * 1024}, [] { sleep(0s); }));
     await(create_task({.name = "later", .stack_size_bytes = 64 * 1024}, [] {
       sleep(1us);
       recurse(1);

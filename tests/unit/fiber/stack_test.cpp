@@ -174,10 +174,11 @@ TEST_CASE("promises share stacks that were given back, and a promise that is tak
   CHECK(mapping_count() <= before + 1);
 }
 
-TEST_CASE("when memory for a stack is refused, reserve() throws an OsError that names the limits, and the pool goes on") {
+TEST_CASE(
+    "when memory for a stack is refused, reserve() throws an OsError that names the limits, and the pool goes on") {
   const RestoreSys restore;
   StackPool pool(64 * 1024);
-  const Stack stack = take_from(pool);   // the first slab has more
+  const Stack stack = take_from(pool);  // the first slab has more
   std::vector<Stack> rest;
   sys.mmap = [](void*, std::size_t, int, int, int, off_t) -> void* {
     errno = ENOMEM;
@@ -191,13 +192,15 @@ TEST_CASE("when memory for a stack is refused, reserve() throws an OsError that 
   }
   CHECK_THROWS_AS(pool.reserve(), OsError);
   pool.give_back(stack);
-  rest.push_back(take_from(pool));   // what was given back is there
+  rest.push_back(take_from(pool));  // what was given back is there
   sys = RestoreSys::original;
   rest.push_back(take_from(pool));
   for (const Stack& each : rest) pool.give_back(each);
 }
 
-TEST_CASE("without guards of the kernel's own, mprotect guards; when it fails the error names vm.max_map_count and nothing leaks") {
+TEST_CASE(
+    "without guards of the kernel's own, mprotect guards; when it fails the error names vm.max_map_count and nothing "
+    "leaks") {
   const auto end = run_in_child([] {
     sys.madvise = madvise_without_guards;
     static int calls_left;

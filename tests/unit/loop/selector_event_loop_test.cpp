@@ -35,7 +35,9 @@ std::unique_ptr<EventLoop> any_loop() { return make_loop(GENERATE(LoopKind::epol
 std::chrono::microseconds cpu_time() {
   rusage usage{};
   ::getrusage(RUSAGE_THREAD, &usage);
-  const auto of = [](const timeval& t) { return std::chrono::seconds(t.tv_sec) + std::chrono::microseconds(t.tv_usec); };
+  const auto of = [](const timeval& t) {
+    return std::chrono::seconds(t.tv_sec) + std::chrono::microseconds(t.tv_usec);
+  };
   return of(usage.ru_utime) + of(usage.ru_stime);
 }
 }  // namespace
@@ -58,7 +60,7 @@ TEST_CASE("hand-overs between tasks cost no system call") {
     });
     const CountedCalls calls;
     for (int i = 0; i < 1000; ++i) sleep(0s);
-    CHECK(calls.waits < 200);   // one for 64 batches, or 50 microseconds on a slow machine
+    CHECK(calls.waits < 200);  // one for 64 batches, or 50 microseconds on a slow machine
     await(other);
   });
 }

@@ -47,10 +47,26 @@ TEST_CASE("an IPv6 address keeps its scope, by name or by number") {
 }
 
 TEST_CASE("whatever is not a plain numeric address is none") {
-  for (const std::string text :
-       {"", "localhost", "127.1", "0x7f000001", "2130706433", "127.0.0.1 ", " 127.0.0.1", "127.0.0.01x", "256.0.0.1",
-        "1.2.3.4.5", "[::1]", "::1]", ":::1", "1::2::3", "fe80::1%", "fe80::1%no-such-interface", "fe80::1%-1",
-        "fe80::1%99999999999", "127.0.0.1%lo", "::g"}) {
+  for (const std::string text : {"",
+                                 "localhost",
+                                 "127.1",
+                                 "0x7f000001",
+                                 "2130706433",
+                                 "127.0.0.1 ",
+                                 " 127.0.0.1",
+                                 "127.0.0.01x",
+                                 "256.0.0.1",
+                                 "1.2.3.4.5",
+                                 "[::1]",
+                                 "::1]",
+                                 ":::1",
+                                 "1::2::3",
+                                 "fe80::1%",
+                                 "fe80::1%no-such-interface",
+                                 "fe80::1%-1",
+                                 "fe80::1%99999999999",
+                                 "127.0.0.1%lo",
+                                 "::g"}) {
     INFO("'" << text << "'");
     CHECK_FALSE(Address::parse(text, 1));
   }
@@ -84,7 +100,8 @@ TEST_CASE("Unix paths and abstract names print and are bounded by what the syste
 }
 
 TEST_CASE("addresses are values: compared, ordered, hashed and printed") {
-  const Address a = *Address::parse("127.0.0.1", 1), b = *Address::parse("127.0.0.1", 2), six = *Address::parse("::1", 1);
+  const Address a = *Address::parse("127.0.0.1", 1), b = *Address::parse("127.0.0.1", 2),
+                six = *Address::parse("::1", 1);
   CHECK(a == *Address::parse("127.0.0.1", 1));
   CHECK(a != b);
   CHECK(a != six);

@@ -38,7 +38,7 @@ class SlowNames {
       std::unique_lock lock(mutex());
       ++state().asked;
       state().asking.notify_all();
-      state().answer.wait(lock, [host] { return state().is_open || host[0] == 'q'; });   // "quick.example" is
+      state().answer.wait(lock, [host] { return state().is_open || host[0] == 'q'; });  // "quick.example" is
       ++state().answered;
       lock.unlock();
       addrinfo hints{};

@@ -50,11 +50,12 @@ struct SelectorTest {
 };
 }  // namespace
 
-TEST_CASE_METHOD(SelectorTest, "a selector reports what a descriptor is ready for, if that was asked for, with its token") {
+TEST_CASE_METHOD(SelectorTest,
+                 "a selector reports what a descriptor is ready for, if that was asked for, with its token") {
   selector->add(here.get(), {.read = true}, Trigger::level, 77);
   CHECK(wait().empty());
   write();
-  for (int again = 0; again < 2; ++again) {   // level-triggered
+  for (int again = 0; again < 2; ++again) {  // level-triggered
     const auto events = wait();
     REQUIRE(events.size() == 1);
     CHECK(events[0].token == 77);
@@ -70,7 +71,9 @@ TEST_CASE_METHOD(SelectorTest, "a selector reports what a descriptor is ready fo
   CHECK(events[0].writable);
 }
 
-TEST_CASE_METHOD(SelectorTest, "a descriptor without interest is watched no more, not even for hang-up, until there is interest again") {
+TEST_CASE_METHOD(
+    SelectorTest,
+    "a descriptor without interest is watched no more, not even for hang-up, until there is interest again") {
   selector->add(here.get(), {.read = true, .write = true}, Trigger::level, 1);
   selector->modify(here.get(), {}, 1);
   there.reset();
@@ -122,7 +125,8 @@ TEST_CASE_METHOD(SelectorTest, "after remove() nothing is reported, and remove()
   CHECK(wait().size() == 1);
 }
 
-TEST_CASE_METHOD(SelectorTest, "a descriptor that is added twice, is not open or does not exist is refused with OsError") {
+TEST_CASE_METHOD(SelectorTest,
+                 "a descriptor that is added twice, is not open or does not exist is refused with OsError") {
   selector->add(here.get(), {.read = true}, Trigger::level, 1);
   CHECK_THROWS_AS(selector->add(here.get(), {.read = true}, Trigger::level, 2), OsError);
   for (int fd : {-1, 9'999, INT_MAX}) CHECK_THROWS_AS(selector->add(fd, {.read = true}, Trigger::level, 3), OsError);
@@ -130,7 +134,9 @@ TEST_CASE_METHOD(SelectorTest, "a descriptor that is added twice, is not open or
   CHECK(wait().size() == 1);
 }
 
-TEST_CASE_METHOD(SelectorTest, "a wait lasts at least as long as asked, to the nanosecond or rounded up, and ends at once for an event") {
+TEST_CASE_METHOD(
+    SelectorTest,
+    "a wait lasts at least as long as asked, to the nanosecond or rounded up, and ends at once for an event") {
   selector->add(here.get(), {.read = true}, Trigger::level, 1);
   for (const Duration timeout : {Duration(1us), Duration(400us), Duration(1300us)}) {
     const auto begin = std::chrono::steady_clock::now();
@@ -145,7 +151,8 @@ TEST_CASE_METHOD(SelectorTest, "a wait lasts at least as long as asked, to the n
 }
 
 TEST_CASE_METHOD(SelectorTest, "a signal ends the wait early, with nothing") {
-  struct sigaction previous {}, ignore_it {};
+  struct sigaction previous {
+  }, ignore_it{};
   ignore_it.sa_handler = [](int) {};
   ::sigaction(SIGALRM, &ignore_it, &previous);
   timer_t timer{};

@@ -33,7 +33,7 @@ TEST_CASE_METHOD(LoopTest, "a WaitQueue wakes tasks in the order in which they c
     CHECK(queue.waiting.empty());
     let_others_run();
     CHECK(queue.trace == Trace{"a", "b", "c"});
-    queue.waiting.wake_one();   // nobody there
+    queue.waiting.wake_one();  // nobody there
   });
 }
 
@@ -49,7 +49,8 @@ TEST_CASE_METHOD(LoopTest, "a cancelled waiter has left the queue, and takes no 
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "a waiter that has been woken and is cancelled then returns, and is cancelled at its next park") {
+TEST_CASE_METHOD(LoopTest,
+                 "a waiter that has been woken and is cancelled then returns, and is cancelled at its next park") {
   run([] {
     Queue queue;
     auto a = create_task([&] {
