@@ -34,7 +34,11 @@ class Duration {
   friend constexpr auto operator<=>(Duration, Duration) = default;
 
  private:
-  static constexpr Duration from_nanoseconds(std::int64_t count) { return Duration(std::chrono::nanoseconds(count)); }
+  static constexpr Duration from_nanoseconds(std::int64_t count) {
+    Duration span;
+    span.nanoseconds_ = count;
+    return span;
+  }
 
   /// Multiplies first where that cannot overflow and rounds away from zero, so that no wait is shorter than asked.
   template <class Rep, class Period>

@@ -156,6 +156,8 @@ class FdWatch {
   }
   Runnable* target(Direction d) const noexcept { return side(d).target; }
   bool is_armed(Direction d) const noexcept { return side(d).target != nullptr; }
+  /// For a watch that is to be added armed, so that it is the adding that fails if something does.
+  void arm_before_adding(Direction d, Runnable& target) noexcept { side(d).target = &target; }
   /// Asks `loop` to queue `target` when `d` is ready.
   void arm(EventLoop& loop, Direction d, Runnable& target);
   void disarm(EventLoop& loop, Direction d) noexcept;

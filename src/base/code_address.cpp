@@ -50,11 +50,7 @@ class Libdw {
     if (module == nullptr) return {};
     Lines found;
     if (const char* symbol = addrname_(module, address)) found.function = demangled(symbol);
-    if (Dwfl_Line* at = getsrc_(module, address)) {
-      int line = 0;
-      if (const char* file = lineinfo_(at, nullptr, &line, nullptr, nullptr, nullptr))
-        found.line = std::string(base_name(file)) + ":" + std::to_string(line);
-    }
+    found.line = line_of(module, address);
     return found;
   }
 
@@ -69,12 +65,39 @@ class Libdw {
     addrname_ = symbol<decltype(addrname_)>("dwfl_module_addrname");
     getsrc_ = symbol<decltype(getsrc_)>("dwfl_module_getsrc");
     lineinfo_ = symbol<decltype(lineinfo_)>("dwfl_lineinfo");
+    nextcu_ = symbol<decltype(nextcu_)>("dwfl_module_nextcu");
+    haspc_ = symbol<decltype(haspc_)>("dwarf_haspc");
+    getsrc_die_ = symbol<decltype(getsrc_die_)>("dwarf_getsrc_die");
+    lineno_ = symbol<decltype(lineno_)>("dwarf_lineno");
+    linesrc_ = symbol<decltype(linesrc_)>("dwarf_linesrc");
     callbacks_.find_elf = symbol<decltype(callbacks_.find_elf)>("dwfl_linux_proc_find_elf");
     callbacks_.find_debuginfo = symbol<decltype(callbacks_.find_debuginfo)>("dwfl_standard_find_debuginfo");
     if (!all_found_) return;
     Dwfl* session = begin(&callbacks_);
     if (session == nullptr) return;
     if (report(session, ::getpid()) == 0 && report_end(session, nullptr, nullptr) == 0) session_ = session;
+  }
+
+  static std::string to_line(const char* file, int line) {
+    return file != nullptr ? std::string(base_name(file)) + ":" + std::to_string(line) : std::string();
+  }
+
+  std::string line_of(Dwfl_Module* module, std::uintptr_t address) {
+    if (Dwfl_Line* at = getsrc_(module, address)) {
+      int line = 0;
+      const char* file = lineinfo_(at, nullptr, &line, nullptr, nullptr, nullptr);
+      return to_line(file, line);
+    }
+    // clang writes no index of addresses: ask each compilation unit.
+    Dwarf_Addr bias = 0;
+    for (Dwarf_Die* unit = nextcu_(module, nullptr, &bias); unit != nullptr; unit = nextcu_(module, unit, &bias)) {
+      if (haspc_(unit, address - bias) <= 0) continue;
+      Dwarf_Line* at = getsrc_die_(unit, address - bias);
+      int line = 0;
+      if (at == nullptr || lineno_(at, &line) != 0) return {};
+      return to_line(linesrc_(at, nullptr, nullptr), line);
+    }
+    return {};
   }
 
   template <class Function>
@@ -92,6 +115,11 @@ class Libdw {
   decltype(&::dwfl_module_addrname) addrname_ = nullptr;
   decltype(&::dwfl_module_getsrc) getsrc_ = nullptr;
   decltype(&::dwfl_lineinfo) lineinfo_ = nullptr;
+  decltype(&::dwfl_module_nextcu) nextcu_ = nullptr;
+  decltype(&::dwarf_haspc) haspc_ = nullptr;
+  decltype(&::dwarf_getsrc_die) getsrc_die_ = nullptr;
+  decltype(&::dwarf_lineno) lineno_ = nullptr;
+  decltype(&::dwarf_linesrc) linesrc_ = nullptr;
 };
 
 Lines look_up(std::uintptr_t address) {

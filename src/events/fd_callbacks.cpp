@@ -30,6 +30,7 @@ void FdCallbacks::add(int fd, Direction direction, UniqueFunction<void()> functi
   auto found = entries_.find(fd);
   if (found == entries_.end()) {
     auto entry = std::make_unique<Entry>(fd);
+    entry->watch.arm_before_adding(direction, *callback);
     loop_.add_fd(entry->watch);
     found = entries_.emplace(fd, std::move(entry)).first;
   }

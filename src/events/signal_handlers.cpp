@@ -5,23 +5,21 @@
 
 namespace tulp::detail {
 
-SignalHandlers::SignalHandlers(EventLoop& loop)
-    : loop_(loop), target_(SignalTarget::acquire()), watch_(target_.fd(), FdWatch::Mode::level) {
+SignalHandlers::SignalHandlers(EventLoop& loop) : loop_(loop), watch_(target().fd(), FdWatch::Mode::level) {
+  watch_.arm_before_adding(Direction::read, *this);
   loop_.add_fd(watch_);
-  watch_.arm(loop_, Direction::read, *this);
 }
 
 SignalHandlers::~SignalHandlers() {
   for (int signal = 1; signal <= SignalTarget::highest_signal; ++signal) remove(signal);
   loop_.remove_fd(watch_);
-  target_.release();
 }
 
 void SignalHandlers::add(int signal, UniqueFunction<void()> function) {
   if (signal < 1 || signal > SignalTarget::highest_signal)
     throw std::invalid_argument("add_signal_handler: there is no signal " + std::to_string(signal));
   auto callback = Ref<RepeatedCallback>::adopt(new RepeatedCallback(loop_, "signal handler", std::move(function)));
-  target_.watch(signal);
+  target().watch(signal);
   RepeatedCallback* former = std::exchange(callbacks_[static_cast<std::size_t>(signal)], callback.release());
   if (former != nullptr) former->remove();
 }
@@ -30,13 +28,13 @@ bool SignalHandlers::remove(int signal) noexcept {
   if (signal < 1 || signal > SignalTarget::highest_signal) return false;
   RepeatedCallback* callback = std::exchange(callbacks_[static_cast<std::size_t>(signal)], nullptr);
   if (callback == nullptr) return false;
-  target_.unwatch(signal);
+  target().unwatch(signal);
   callback->remove();
   return true;
 }
 
 void SignalHandlers::run() noexcept {
-  std::uint64_t arrived = target_.take();
+  std::uint64_t arrived = target().take();
   for (std::size_t signal = 1; arrived != 0; ++signal, arrived >>= 1) {
     RepeatedCallback* callback = callbacks_[signal];
     if ((arrived & 1) != 0 && callback != nullptr && !callback->is_queued()) loop_.post(*callback);

@@ -18,13 +18,22 @@ class SignalHandlers final : public LoopService, private Runnable {
   void add(int signal, UniqueFunction<void()> function);
   bool remove(int signal) noexcept;
   /// The first Ctrl-C is a callback as any; the second one, if it comes before release, ends the process.
-  SignalTarget& target() noexcept { return target_; }
+  SignalTarget& target() noexcept { return lease_.target; }
 
  private:
   void run() noexcept override;
 
+  /// For as long as the loop watches signals.
+  struct Lease {
+    Lease() : target(SignalTarget::acquire()) {}
+    Lease(const Lease&) = delete;
+    Lease& operator=(const Lease&) = delete;
+    ~Lease() { target.release(); }
+    SignalTarget& target;
+  };
+
   EventLoop& loop_;
-  SignalTarget& target_;
+  Lease lease_;
   FdWatch watch_;
   std::array<RepeatedCallback*, SignalTarget::highest_signal + 1> callbacks_{};
 };

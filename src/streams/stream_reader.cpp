@@ -3,6 +3,7 @@
 #include <tulp/task.hpp>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <optional>
 
@@ -78,6 +79,7 @@ class Reading {
           case ByteStream::Status::would_block: break;
         }
       }
+      throw_if_broken(transport);
       wait(transport);
     }
   }
@@ -91,18 +93,22 @@ class Reading {
   }
 
  private:
-  /// A write that failed may have taken a reset's only trace, which is then no clean end.
   std::size_t end(const StreamTransport& transport) {
-    if (transport.write_error()) {
-      try {
-        std::rethrow_exception(transport.write_error());
-      } catch (const ConnectionResetError&) {
-        throw;
-      } catch (...) {  // EPIPE: the peer had ended before
-      }
-    }
+    throw_if_broken(transport);
     state_.is_at_end = true;
     return 0;
+  }
+
+  /// The kernel tells the error that ended a connection once, and a write may have been the one that heard it: what came
+  /// before has been read by now.  EPIPE is no such error, for the peer may end before it is answered; nor is a write
+  /// that was cut on this side.
+  static void throw_if_broken(const StreamTransport& transport) {
+    if (!transport.write_error()) return;
+    try {
+      std::rethrow_exception(transport.write_error());
+    } catch (const OsError& error) {
+      if (error.code().value() != EPIPE && error.code().value() != ECANCELED) throw;
+    }
   }
 
   [[noreturn]] void throw_closed() const {

@@ -350,6 +350,7 @@ void StreamTransport::on_write_failed() {
   queue_.clear();
   if (state_ == State::closing || pushed_ != nullptr || buffered_ != nullptr) return fail(write_error_);
   is_writing_paused_ = false;
+  wake_puller();
   wake_feeder();
   guarded("resume_writing", [this] { protocol_->resume_writing(); });
 }
