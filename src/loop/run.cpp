@@ -62,15 +62,18 @@ Runner::~Runner() = default;
 void Runner::run(FutureState& main) {
   const auto keep = Ref<FutureState>::share(&main);
   bool was_interrupted = false;
+  bool was_stopped = false;
   {
     const InterruptScope interrupts(*loop_, main);
     const auto stopper = main.add_done_callback([this](FutureState&) { loop_->stop(); });
     loop_->run_forever();
     main.remove_done_callback(stopper);
     was_interrupted = interrupts.was_interrupted();
+    was_stopped = !main.is_done();
     loop_->shut_down(drain_);
   }
   loop_->close();
+  if (was_stopped) throw InvalidStateError("the event loop was stopped before main was done");
   if (was_interrupted && main.status() == FutureState::Status::cancelled) throw KeyboardInterrupt();
 }
 

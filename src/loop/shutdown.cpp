@@ -50,6 +50,7 @@ void EventLoop::shut_down(Duration limit) {
   shut_down_services(detail::LoopService::Shutdown::refuse);
   for (int round = 0; round < 2 && get_running_loop() == nullptr; ++round) {
     end_tasks(limit);
+    tasks_.for_each(leak);
     end_services(limit);
   }
   tasks_.for_each(leak);
