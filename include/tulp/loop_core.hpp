@@ -82,7 +82,7 @@ class Inbox {
  public:
   /// False if the inbox is closed.
   bool push(Runnable& entry) noexcept;
-  bool empty() const noexcept { return newest_.load(std::memory_order_acquire) == nullptr; }
+  bool empty() const noexcept { return newest_.load(std::memory_order_seq_cst) == nullptr; }
   /// Moves everything that is there to the end of `queue`.
   void take(RunQueue& queue) noexcept;
   /// Takes what is there, and refuses everything that comes later.

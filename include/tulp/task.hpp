@@ -21,16 +21,22 @@ class TaskMembers {
   std::string name() const { return control().name(); }
   void set_name(std::string name) { control().set_name(std::move(name)); }
   /// How many cancellations have been asked for and not taken back.
-  unsigned cancelling() const noexcept { return control().cancelling(); }
+  unsigned cancelling() const { return control().cancelling(); }
   /// Takes one request back; how many are left.  With the last one goes a cancellation that is not delivered yet.
-  unsigned uncancel() noexcept { return control().uncancel(); }
-  std::size_t stack_size_bytes() const noexcept { return control().stack_size_bytes(); }
+  unsigned uncancel() { return control().uncancel(); }
+  std::size_t stack_size_bytes() const { return control().stack_size_bytes(); }
   /// How much of its stack has been touched, in whole pages: an upper bound, since stacks are reused.  0 before the first
   /// step and after the end.
-  std::size_t stack_high_water_bytes() const noexcept { return control().stack_high_water_bytes(); }
+  std::size_t stack_high_water_bytes() const { return control().stack_high_water_bytes(); }
 
- private:
-  TaskControl& control() const noexcept { return *static_cast<const Derived&>(*this).state()->task(); }
+ protected:
+  /// Throws: InvalidStateError - a handle that was made without a task.
+  TaskControl& control() const {
+    const auto& state = static_cast<const Derived&>(*this).state();
+    TaskControl* task = state ? state->task() : nullptr;
+    if (task == nullptr) throw InvalidStateError("this handle names no task");
+    return *task;
+  }
 };
 }  // namespace detail
 
@@ -52,9 +58,9 @@ class TaskHandle : public detail::TaskMembers<TaskHandle> {
 
   /// False for what current_task() returns outside a task.
   explicit operator bool() const noexcept { return static_cast<bool>(state_); }
-  bool done() const noexcept { return state_->is_done(); }
-  bool cancelled() const noexcept { return state_->status() == detail::FutureState::Status::cancelled; }
-  bool cancel(std::string message = {}) { return state_->cancel(std::move(message)); }
+  bool done() const { return this->control().state().is_done(); }
+  bool cancelled() const { return this->control().state().status() == detail::FutureState::Status::cancelled; }
+  bool cancel(std::string message = {}) { return this->control().state().cancel(std::move(message)); }
   friend bool operator==(const TaskHandle& a, const TaskHandle& b) noexcept { return a.state_.get() == b.state_.get(); }
 
   const detail::Ref<detail::FutureState>& state() const noexcept { return state_; }

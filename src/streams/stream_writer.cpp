@@ -67,10 +67,11 @@ std::string_view feed(StreamTransport& transport, std::string_view data, bool is
 /// In this task's turn.
 void write_piece(Stream& stream, detail::TaskControl& me, std::string_view data) {
   StreamTransport& transport = stream.transport();
+  const bool is_small = data.size() <= small_piece_bytes;
+  if (!is_small || !transport.may_gather(data.size())) detail::begin_operation(me);
   check_error(transport);
   transport.check_writable();
-  if (data.size() <= small_piece_bytes && transport.may_gather(data.size())) return transport.gather(data);
-  detail::begin_operation(me);
+  if (is_small && transport.may_gather(data.size())) return transport.gather(data);
   const std::size_t sent = transport.send(data);
   data.remove_prefix(sent);
   if (data.size() > transport.high_water_bytes()) data = feed(transport, data, sent > 0);

@@ -210,16 +210,17 @@ void StreamTransport::check_writable() const {
   if (is_close_called_) throw InvalidStateError("write() after close()");
 }
 
+/// It stays armed until its turn: whoever writes before that must still come behind it.
 void StreamTransport::wake_feeder() noexcept {
-  if (feeder_ != nullptr) queue_once(std::exchange(feeder_, nullptr)->runnable);
+  if (feeder_ != nullptr) queue_once(feeder_->runnable);
 }
 
 /// What a task is still feeding comes before what is written now.
 void StreamTransport::take_over_feeder() {
   if (feeder_ == nullptr) return;
-  queue_.append(feeder_->rest);
-  feeder_->rest = {};
+  queue_.append(std::exchange(feeder_->rest, {}));
   wake_feeder();
+  feeder_ = nullptr;
 }
 
 void StreamTransport::write(std::string_view data) {
@@ -332,6 +333,7 @@ void StreamTransport::set_write_buffer_limits(WriteBufferLimits limits) {
   if (low > high) throw std::invalid_argument("set_write_buffer_limits: the low-water mark is above the high one");
   high_ = high;
   low_ = low;
+  on_queue_shrunk();
   check_high_water();
 }
 

@@ -1,6 +1,8 @@
 // run and run_main: a program's loop from its beginning to its end.
 #include <tulp/run.hpp>
 
+#include <csignal>
+#include <cstdio>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -165,6 +167,69 @@ TEST_CASE("a task that ignores its cancellation beyond the limit is named, with 
   });
   CHECK(end.exited_with(0));
   CHECK_THAT(end.errors, Catch::Contains("task 'stubborn'") && Catch::Contains("run_test.cpp"));
+}
+
+TEST_CASE("a task that ignores its cancellation is asked once, and holds up the end of run for one limit") {
+#if defined(TULP_ASAN)
+  return;  // its stack is leaked, as promised
+#endif
+  const auto end = run_in_child([] {
+    run(
+        [] {
+          create_task([] {
+            for (;;) {
+              try {
+                sleep(1h);
+              } catch (const CancelledError&) {
+                std::fputs("asked;", stderr);
+              }
+            }
+          });
+          sleep(0s);
+        },
+        {.drain = 5ms});
+  });
+  CHECK(end.errors.find("asked;") == end.errors.rfind("asked;"));
+}
+
+TEST_CASE("a loop that is stopped before main is done is an error, and main is run to its end") {
+  bool has_ended = false;
+  const auto main = [&] {
+    const auto at_end = [](bool* flag) { *flag = true; };
+    const std::unique_ptr<bool, decltype(at_end)> guard(&has_ended, at_end);
+    get_event_loop().stop();
+    sleep(1h);
+  };
+  CHECK_THROWS_AS(run(main, any_loop()), InvalidStateError);
+  CHECK(has_ended);
+}
+
+TEST_CASE("the first Ctrl-C cancels main, and run throws KeyboardInterrupt; the former disposition comes back") {
+  const RunOptions options = any_loop();
+  bool was_cancelled = false;
+  const auto main = [&] {
+    std::raise(SIGINT);
+    try {
+      sleep(1h);
+    } catch (const CancelledError& error) {
+      was_cancelled = error.message() == "Ctrl-C";
+      throw;
+    }
+  };
+  CHECK_THROWS_AS(run(main, options), KeyboardInterrupt);
+  CHECK(was_cancelled);
+  CHECK(std::signal(SIGINT, SIG_DFL) == SIG_DFL);
+}
+
+TEST_CASE("the second Ctrl-C ends the process at once, even if a task never parks") {
+  const auto end = run_in_child([] {
+    run([] {
+      std::raise(SIGINT);
+      std::raise(SIGINT);
+      for (volatile bool is_stuck = true; is_stuck;) continue;
+    });
+  });
+  CHECK(end.died_of(SIGINT));
 }
 
 TEST_CASE("two tasks that wait for each other do not hold up the end of run") {

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -378,6 +379,51 @@ TEST_CASE_METHOD(NetTest, "write_nowait while another task is in the middle of a
     await(writing);
     if (!is_refused) CHECK(s.peer.received.find('b') == large.size());
     s.writer.close();
+  });
+}
+
+TEST_CASE_METHOD(NetTest, "write_nowait and write_eof come behind a write that is about to go on, not before its rest") {
+  for (int turns = 0; turns < 4; ++turns) {
+    for (const bool is_end : {false, true}) {
+      INFO("after " << turns << " turns of the loop");
+      std::optional<StreamAndPeer> s;
+      run([&] { s.emplace(open_narrow_stream()); });
+      const std::string large(1'000'000, 'a');
+      auto writing = create_task([&] { s->writer.write(large); });
+      settle();
+      REQUIRE_FALSE(writing.done());
+      s->peer.collect();
+      for (int i = 0; i < turns; ++i) run_once();  // in one of them the task is queued, and has not had its turn
+      is_end ? s->writer.write_eof() : s->writer.write_nowait("b");
+      const std::size_t expected = large.size() + (is_end ? 0 : 1);
+      until([&] { return s->peer.collect().size() >= expected || (writing.done() && s->peer.is_over()); });
+      until([&] { return writing.done(); });
+      CHECK(writing.exception() == nullptr);
+      CHECK(same(s->peer.received, is_end ? large : large + "b"));
+      s->writer.transport().abort();
+      settle();
+    }
+  }
+}
+
+TEST_CASE_METHOD(NetTest, "every write that returns has been taken, also when another task closes between two of them") {
+  run([&] {
+    for (int turns = 0; turns < 5; ++turns) {
+      auto s = open_stream();
+      const PatchedSystem patched;
+      static std::size_t taken;
+      taken = 0;
+      sys.send = [](int, const void*, size_t size, int) { return taken += size, static_cast<ssize_t>(size); };
+      std::size_t written = 0;
+      const std::string piece(5'000, 'x');
+      auto writing = create_task([&] {
+        for (;;) s.writer.write(piece), written += piece.size();
+      });
+      let_others_run(turns);
+      s.writer.close();
+      CHECK_THROWS_AS(await(writing), InvalidStateError);
+      CHECK(taken == written);
+    }
   });
 }
 

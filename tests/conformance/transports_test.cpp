@@ -357,6 +357,15 @@ TEST_CASE_METHOD(Writing, "lowering the limits below what is queued pauses at on
   end();
 }
 
+TEST_CASE_METHOD(Writing, "raising the low-water mark above what is queued resumes at once") {
+  transport->set_write_buffer_limits({.high_bytes = 40'000});
+  fill(40'001);
+  REQUIRE(protocol->trace.back() == "pause");
+  transport->set_write_buffer_limits({.high_bytes = 200'000, .low_bytes = 100'000});
+  CHECK(protocol->trace.back() == "resume");
+  end();
+}
+
 TEST_CASE_METHOD(Writing, "get_write_buffer_size counts what the kernel has not taken") {
   CHECK(transport->get_write_buffer_size() == 0);
   fill(5'000);
