@@ -251,6 +251,8 @@ class EventLoop {
   bool is_quiet() const;
   void end_tasks(Duration limit);
   void end_services(Duration limit);
+  template <class Bound>
+  TimerHandle call_timed(TimePoint when, const void* caller, Bound bound);
   void check_usable_slowly() const;
   [[noreturn]] static void throw_closed();
   detail::LoopService* find_service(const void* key) const noexcept;
@@ -318,25 +320,20 @@ Handle EventLoop::call_soon(F&& f, Args&&... args) {
 
 template <class F, class... Args>
 TimerHandle EventLoop::call_later(Duration delay, F&& f, Args&&... args) {
-  const void* caller = TULP_CALLER;
-  check_usable();
-  auto bound = detail::bind_once(std::forward<F>(f), std::forward<Args>(args)...);
-  auto callback = detail::Ref<detail::TimedCallback>::adopt(
-      new detail::CallbackOf<detail::TimedCallback, decltype(bound)>(*this, caller, std::move(bound)));
-  callback->set_when(after(time(), delay));
-  start_timer(*callback);
-  TimerHandle handle(callback);
-  callback.release();  // the loop's reference
-  return handle;
+  return call_timed(after(time(), delay), TULP_CALLER,
+                    detail::bind_once(std::forward<F>(f), std::forward<Args>(args)...));
 }
 
 template <class F, class... Args>
 TimerHandle EventLoop::call_at(TimePoint when, F&& f, Args&&... args) {
-  const void* caller = TULP_CALLER;
+  return call_timed(when, TULP_CALLER, detail::bind_once(std::forward<F>(f), std::forward<Args>(args)...));
+}
+
+template <class Bound>
+TimerHandle EventLoop::call_timed(TimePoint when, const void* caller, Bound bound) {
   check_usable();
-  auto bound = detail::bind_once(std::forward<F>(f), std::forward<Args>(args)...);
   auto callback = detail::Ref<detail::TimedCallback>::adopt(
-      new detail::CallbackOf<detail::TimedCallback, decltype(bound)>(*this, caller, std::move(bound)));
+      new detail::CallbackOf<detail::TimedCallback, Bound>(*this, caller, std::move(bound)));
   callback->set_when(when);
   start_timer(*callback);
   TimerHandle handle(callback);

@@ -5,6 +5,7 @@
 #include <tulp/task.hpp>
 #include <tulp/wait.hpp>
 
+#include <fcntl.h>
 #include <sys/mman.h>
 
 #include <memory>
@@ -86,6 +87,20 @@ TEST_CASE_METHOD(Serving, "create_server listens when its Future is done, and ma
   until([&] { return protocols[0]->received == "1" && protocols[1]->received == "2"; });
   CHECK(protocols[0]->transport->get_extra_info<Address>("sockname") == server.addresses()[0]);
   CHECK(protocols[0]->trace == Trace{"made", "data"});
+  end(server);
+}
+
+TEST_CASE_METHOD(Serving, "an accepted socket is non-blocking, close-on-exec and without delay") {
+  Server server = serve();
+  Peer peer = Peer::connect(server.port());
+  wait_for(1);
+  const int socket = *protocols[0]->transport->get_extra_info<int>("socket");
+  CHECK((::fcntl(socket, F_GETFL) & O_NONBLOCK) != 0);
+  CHECK((::fcntl(socket, F_GETFD) & FD_CLOEXEC) != 0);
+  int no_delay = 0;
+  socklen_t size = sizeof no_delay;
+  CHECK(::getsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &no_delay, &size) == 0);
+  CHECK(no_delay == 1);
   end(server);
 }
 

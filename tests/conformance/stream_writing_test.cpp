@@ -382,7 +382,8 @@ TEST_CASE_METHOD(NetTest, "write_nowait while another task is in the middle of a
   });
 }
 
-TEST_CASE_METHOD(NetTest, "write_nowait and write_eof come behind a write that is about to go on, not before its rest") {
+TEST_CASE_METHOD(NetTest,
+                 "write_nowait and write_eof come behind a write that is about to go on, not before its rest") {
   for (int turns = 0; turns < 4; ++turns) {
     for (const bool is_end : {false, true}) {
       INFO("after " << turns << " turns of the loop");
@@ -406,7 +407,8 @@ TEST_CASE_METHOD(NetTest, "write_nowait and write_eof come behind a write that i
   }
 }
 
-TEST_CASE_METHOD(NetTest, "every write that returns has been taken, also when another task closes between two of them") {
+TEST_CASE_METHOD(NetTest,
+                 "every write that returns has been taken, also when another task closes between two of them") {
   run([&] {
     for (int turns = 0; turns < 5; ++turns) {
       auto s = open_stream();

@@ -543,6 +543,20 @@ TEST_CASE_METHOD(NetTest,
   });
 }
 
+TEST_CASE_METHOD(NetTest, "close wakes a parked reader at once, though much is still to be sent") {
+  run([&] {
+    auto s = open_stream({}, 4096);
+    s.writer.write_nowait(std::string(10'000'000, 'x'));
+    auto reading = parked([&] { return errno_thrown_by([&] { s.reader.read(1); }); });
+    s.writer.close();
+    let_others_run(2);
+    REQUIRE(reading.done());
+    CHECK(await(reading) == ECANCELED);
+    CHECK(s.writer.transport().get_write_buffer_size() > 0);
+    s.writer.transport().abort();
+  });
+}
+
 TEST_CASE_METHOD(NetTest,
                  "dropping the writer closes under a parked reader; dropping the reader does not touch the writer") {
   run([&] {

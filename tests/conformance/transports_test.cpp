@@ -232,6 +232,8 @@ TEST_CASE_METHOD(Writing, "what is written after a loss is dropped, with one war
   until([&] { return protocol->is_lost(); });
   for (int i = 0; i < 4; ++i) transport->write("x");
   CHECK(report_count() == 0);
+  transport->write("x");
+  CHECK(report_count() == 1);
   for (int i = 0; i < 10; ++i) transport->write("x");
   const auto reports = take_reports();
   REQUIRE(reports.size() == 1);
@@ -327,6 +329,20 @@ TEST_CASE_METHOD(Writing, "the low-water mark that was set decides when writing 
   until([&] { return peer.collect(4096), protocol->trace.back() == "resume"; });
   CHECK(at_resume <= 90'000);
   CHECK(at_resume > 16 * 1024);
+  end();
+}
+
+TEST_CASE_METHOD(Writing, "writing resumes at the low-water mark that follows from the high one, and not before") {
+  transport->set_write_buffer_limits({.high_bytes = 80'000});
+  fill(80'001);
+  std::size_t at_resume = 0;
+  protocol->on_resume = [&] { at_resume = transport->get_write_buffer_size(); };
+  until([&] {
+    if (protocol->trace.back() == "pause") CHECK(transport->get_write_buffer_size() > 20'000);
+    return peer.collect(2048), protocol->trace.back() == "resume";
+  });
+  CHECK(at_resume <= 20'000);
+  CHECK(at_resume > 5'000);
   end();
 }
 
