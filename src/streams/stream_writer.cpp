@@ -50,8 +50,10 @@ std::string_view feed(StreamTransport& transport, std::string_view data, bool is
   try {
     while (feeder.rest.size() > transport.high_water_bytes()) {
       detail::throw_if_cancelled();
-      FeedPark wait(transport, feeder);
-      detail::park(wait);
+      {
+        FeedPark wait(transport, feeder);  // over before this task sends: a failure of its own must not wake it
+        detail::park(wait);
+      }
       check_error(transport);
       feeder.rest.remove_prefix(transport.send(feeder.rest));
     }

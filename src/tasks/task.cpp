@@ -93,6 +93,7 @@ void TaskControl::conclude(FutureState::Status status, std::exception_ptr error,
     status = FutureState::Status::cancelled;
     message = cancel_message();
   }
+  TULP_ASSERT(!is_queued());
   fiber_ = nullptr;
   unlink();
   if (status == FutureState::Status::failed)
