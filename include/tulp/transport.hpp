@@ -26,12 +26,35 @@ struct WriteBufferLimits {
   std::optional<std::size_t> low_bytes = std::nullopt;   ///< Default 16 KiB.
 };
 
-/// A byte stream to a peer.  None of its methods parks.  The loop owns an open transport until connection_lost.
-/// Source: PEP 3156 "Transports".
-class Transport {
+/// What every transport can do.  None of its methods parks.  The loop owns an open transport until connection_lost.
+/// Source: PEP 3156 "Transports"; asyncio.BaseTransport.
+class BaseTransport {
  public:
-  virtual ~Transport() = default;
+  virtual ~BaseTransport() = default;
 
+  /// Stops reading, sends what is buffered, then connection_lost(null).  May be called twice.
+  virtual void close() = 0;
+  virtual bool is_closing() const noexcept = 0;
+
+  /// Who is called from now on; a protocol of the kind that this transport calls.
+  /// Throws: std::invalid_argument - it is null.
+  virtual void set_protocol(std::shared_ptr<BaseProtocol> protocol) = 0;
+  virtual std::shared_ptr<BaseProtocol> get_protocol() const = 0;
+
+  /// "sockname" and "peername" (Address), "socket" (int, borrowed); empty for what is not known.
+  virtual std::any get_extra_info(std::string_view key) const = 0;
+  template <class V>
+  std::optional<V> get_extra_info(std::string_view key) const {
+    const std::any value = get_extra_info(key);
+    const V* typed = std::any_cast<V>(&value);
+    return typed != nullptr ? std::optional<V>(*typed) : std::nullopt;
+  }
+};
+
+/// A byte stream to a peer, for a Protocol or a BufferedProtocol.
+/// Source: PEP 3156 "Transports", "Bidirectional Stream Transports".
+class Transport : public BaseTransport {
+ public:
   /// Sends what the kernel takes now and keeps the rest.  An error of the connection shows as connection_lost; what is
   /// written after that is dropped, with a warning from the fifth time on.
   /// Throws: InvalidStateError - after close() or write_eof().
@@ -42,15 +65,8 @@ class Transport {
   virtual void write_eof() = 0;
   virtual bool can_write_eof() const noexcept = 0;
 
-  /// Stops reading, sends what is buffered, then connection_lost(null).  May be called twice.
-  virtual void close() = 0;
   /// Drops what is buffered, then connection_lost(null).  On TCP the peer sees a reset.
   virtual void abort() = 0;
-  virtual bool is_closing() const noexcept = 0;
-
-  /// Who is called from now on; a Protocol or a BufferedProtocol.
-  virtual void set_protocol(std::shared_ptr<BaseProtocol> protocol) = 0;
-  virtual std::shared_ptr<BaseProtocol> get_protocol() const = 0;
 
   /// No data_received until resume_reading(); the kernel then holds the peer back.  Both may be called twice.
   virtual void pause_reading() = 0;
@@ -60,15 +76,6 @@ class Transport {
   /// Throws: std::invalid_argument - low is above high.
   virtual void set_write_buffer_limits(WriteBufferLimits limits) = 0;
   virtual std::size_t get_write_buffer_size() const noexcept = 0;
-
-  /// "sockname" and "peername" (Address), "socket" (int, borrowed); empty for what is not known.
-  virtual std::any get_extra_info(std::string_view key) const = 0;
-  template <class V>
-  std::optional<V> get_extra_info(std::string_view key) const {
-    const std::any value = get_extra_info(key);
-    const V* typed = std::any_cast<V>(&value);
-    return typed != nullptr ? std::optional<V>(*typed) : std::nullopt;
-  }
 };
 
 struct ConnectOptions {

@@ -4,39 +4,16 @@
 #include <string>
 #include <utility>
 
-#include <tulp/detail/task_control.hpp>
 #include <tulp/error.hpp>
 
 namespace tulp::detail {
 namespace {
 
-constexpr std::size_t read_buffer_bytes = 256 * 1024;
 constexpr std::size_t gather_bytes = 16 * 1024;
-constexpr unsigned dropped_writes_before_warning = 5;
 
 iovec to_iovec(std::string_view data) { return {const_cast<char*>(data.data()), data.size()}; }
 
 }  // namespace
-
-// The loop's open transports.
-
-void OpenTransports::add(StreamTransport& transport) noexcept { open_.push_back(transport); }
-
-void OpenTransports::shut_down(Shutdown phase) {
-  if (phase == Shutdown::refuse) return;
-  open_.for_each([phase](StreamTransport& transport) {
-    if (phase == Shutdown::finish) return transport.close();
-    if (const std::size_t unsent = transport.get_write_buffer_size())
-      transport.loop().call_exception_handler(
-          {.message = std::to_string(unsent) + " bytes to " + transport.peer() + " were not sent"});
-    transport.abort();
-  });
-}
-
-std::span<char> OpenTransports::read_buffer() {
-  if (read_buffer_ == nullptr) read_buffer_ = std::make_unique_for_overwrite<char[]>(read_buffer_bytes);
-  return {read_buffer_.get(), read_buffer_bytes};
-}
 
 // Beginning.
 
@@ -69,21 +46,6 @@ void StreamTransport::set_protocol(std::shared_ptr<BaseProtocol> protocol) {
   protocol_ = std::move(protocol);
   choose_face();
   go_on_reading();
-}
-
-template <class Call>
-std::exception_ptr StreamTransport::guarded(const char* method, Call call) noexcept {
-  const CallbackScope no_parking;
-  const auto keep = protocol_;  // it may replace itself
-  try {
-    call();
-    return nullptr;
-  } catch (...) {
-    loop_.call_exception_handler({.message = std::string("a protocol's ") + method + " failed",
-                                  .exception = std::current_exception(),
-                                  .object = "transport to " + peer()});
-    return std::current_exception();
-  }
 }
 
 void StreamTransport::on_made() {
@@ -146,7 +108,7 @@ std::span<char> StreamTransport::memory_to_read_into() {
   if (buffered_ == nullptr) return loop_.service<OpenTransports>().read_buffer();
   std::span<char> memory;
   auto error = guarded("get_buffer", [&] {
-    memory = buffered_->get_buffer(read_buffer_bytes);
+    memory = buffered_->get_buffer(OpenTransports::read_buffer_bytes);
     if (memory.empty()) throw InvalidStateError("get_buffer() returned an empty buffer");
   });
   if (error == nullptr) return memory;
@@ -230,12 +192,7 @@ void StreamTransport::write(std::string_view data) {
 
 void StreamTransport::writelines(std::span<const std::string_view> pieces) {
   check_writable();
-  if (state_ != State::open || write_error_) {
-    if (++dropped_write_count_ == dropped_writes_before_warning)
-      loop_.call_exception_handler(
-          {.message = "write() keeps being called after the connection to " + peer() + " was lost"});
-    return;
-  }
+  if (state_ != State::open || write_error_) return drop_write(loop_, "write");
   take_over_feeder();
   if (pieces.size() == 1) return enqueue(pieces[0].substr(send(pieces[0])));
   for (const std::string_view piece : pieces) queue_.append(piece);
@@ -307,7 +264,7 @@ void StreamTransport::on_writable() {
 
 /// What had to wait for bytes to go.
 void StreamTransport::on_queue_shrunk() {
-  if (is_writing_paused_ && queue_.size() <= low_) {
+  if (is_writing_paused_ && queue_.size() <= marks_.low_bytes()) {
     is_writing_paused_ = false;
     guarded("resume_writing", [this] { protocol_->resume_writing(); });
   }
@@ -320,19 +277,13 @@ void StreamTransport::on_queue_shrunk() {
 }
 
 void StreamTransport::check_high_water() {
-  if (is_writing_paused_ || queue_.size() <= high_ || protocol_ == nullptr) return;
+  if (is_writing_paused_ || queue_.size() <= marks_.high_bytes() || protocol_ == nullptr) return;
   is_writing_paused_ = true;
   guarded("pause_writing", [this] { protocol_->pause_writing(); });
 }
 
 void StreamTransport::set_write_buffer_limits(WriteBufferLimits limits) {
-  const std::size_t high = limits.high_bytes  ? *limits.high_bytes
-                           : limits.low_bytes ? 4 * *limits.low_bytes
-                                              : 64 * 1024;
-  const std::size_t low = limits.low_bytes.value_or(high / 4);
-  if (low > high) throw std::invalid_argument("set_write_buffer_limits: the low-water mark is above the high one");
-  high_ = high;
-  low_ = low;
+  marks_.set(limits);
   on_queue_shrunk();
   check_high_water();
 }
@@ -394,7 +345,7 @@ void StreamTransport::on_lost() {
   state_ = State::gone;
   guarded("connection_lost", [this] { protocol_->connection_lost(lost_error_); });
   stream_->close(ending_);
-  ListHook<StreamTransport>::unlink();
+  ListHook<OpenTransport>::unlink();
   pushed_ = nullptr;
   buffered_ = nullptr;
   protocol_ = nullptr;

@@ -12,29 +12,15 @@
 #include <string_view>
 
 #include "transports/byte_stream.hpp"
+#include "transports/open_transports.hpp"
+#include "transports/water_marks.hpp"
 #include "transports/write_queue.hpp"
 
 namespace tulp::detail {
 
-class StreamTransport;
-
-/// The open transports of a loop, which owns them.
-class OpenTransports : public LoopService {
- public:
-  explicit OpenTransports(EventLoop&) {}
-  void add(StreamTransport& transport) noexcept;
-  void shut_down(Shutdown phase) override;
-  bool is_quiet() const override { return open_.empty(); }
-  std::span<char> read_buffer();
-
- private:
-  IntrusiveList<StreamTransport> open_;
-  std::unique_ptr<char[]> read_buffer_;  // shared by all pumps and readers: each empties it before anybody else runs
-};
-
 class StreamTransport final : public Transport,
                               public std::enable_shared_from_this<StreamTransport>,
-                              public ListHook<StreamTransport>,
+                              public OpenTransport,
                               private Deferred {
  public:
   /// Calls protocol.connection_made in the next iteration, if it is a Protocol or BufferedProtocol, and begins to read
@@ -60,7 +46,7 @@ class StreamTransport final : public Transport,
   std::any get_extra_info(std::string_view key) const override { return stream_->get_extra_info(key); }
 
   EventLoop& loop() const noexcept { return loop_; }
-  std::string peer() const { return stream_->peer(); }
+  std::string peer() const override { return stream_->peer(); }
   /// Called once, when connection_lost has run.
   void on_gone(UniqueFunction<void()> callback) { gone_callback_ = std::move(callback); }
 
@@ -92,7 +78,7 @@ class StreamTransport final : public Transport,
   /// has left something over.  If somebody else writes meanwhile, the rest is queued before that.
   void arm_feeder(Feeder& feeder) noexcept { feeder_ = &feeder; }
   void disarm_feeder() noexcept { feeder_ = nullptr; }
-  std::size_t high_water_bytes() const noexcept { return high_; }
+  std::size_t high_water_bytes() const noexcept { return marks_.high_bytes(); }
   /// Throws: InvalidStateError - after close() or write_eof().
   void check_writable() const;
   /// What ended the connection; null while it stands, and after a clean end.
@@ -151,9 +137,10 @@ class StreamTransport final : public Transport,
   void on_write_failed();
   void check_high_water();
   void lose(std::exception_ptr error, ByteStream::Ending ending) noexcept;
-  /// Calls the protocol.  What it throws is reported, and returned.
   template <class Call>
-  std::exception_ptr guarded(const char* method, Call call) noexcept;
+  std::exception_ptr guarded(const char* method, Call call) noexcept {
+    return call_protocol(loop_, protocol_, method, std::move(call));
+  }
 
   // What each read and write touches comes first, in as few cache lines as can be: with thousands of connections that is
   // what they cost beside the system calls.
@@ -171,8 +158,7 @@ class StreamTransport final : public Transport,
   Runnable* puller_ = nullptr;  // armed for reading by a stream
   WriteQueue queue_;
   std::exception_ptr write_error_;
-  std::size_t high_ = 64 * 1024;
-  std::size_t low_ = 16 * 1024;
+  WaterMarks marks_;
 
   Feeder* feeder_ = nullptr;  // a stream with more to write than may be queued
   std::shared_ptr<BaseProtocol> protocol_;
@@ -181,7 +167,6 @@ class StreamTransport final : public Transport,
   std::shared_ptr<StreamTransport> self_;  // the loop's ownership, until connection_lost
   UniqueFunction<void()> gone_callback_;
   std::exception_ptr lost_error_;  // what connection_lost will say
-  unsigned dropped_write_count_ = 0;
   Event made_{*this, &StreamTransport::on_made};
   Event readable_{*this, &StreamTransport::on_readable};
   Event writable_{*this, &StreamTransport::on_writable};

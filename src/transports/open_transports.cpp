@@ -1,0 +1,38 @@
+#include "transports/open_transports.hpp"
+
+namespace tulp::detail {
+namespace {
+
+constexpr unsigned dropped_writes_before_warning = 5;
+
+}  // namespace
+
+void OpenTransport::report_failure(EventLoop& loop, const char* method) const noexcept {
+  loop.call_exception_handler({.message = std::string("a protocol's ") + method + " failed",
+                               .exception = std::current_exception(),
+                               .object = "transport to " + peer()});
+}
+
+void OpenTransport::drop_write(EventLoop& loop, const char* method) noexcept {
+  if (++dropped_write_count_ == dropped_writes_before_warning)
+    loop.call_exception_handler(
+        {.message = std::string(method) + "() keeps being called after the connection to " + peer() + " was lost"});
+}
+
+void OpenTransports::shut_down(Shutdown phase) {
+  if (phase == Shutdown::refuse) return;
+  open_.for_each([this, phase](OpenTransport& transport) {
+    if (phase == Shutdown::finish) return transport.close();
+    if (const std::size_t unsent = transport.get_write_buffer_size())
+      loop_.call_exception_handler(
+          {.message = std::to_string(unsent) + " bytes to " + transport.peer() + " were not sent"});
+    transport.abort();
+  });
+}
+
+std::span<char> OpenTransports::read_buffer() {
+  if (read_buffer_ == nullptr) read_buffer_ = std::make_unique_for_overwrite<char[]>(read_buffer_bytes);
+  return {read_buffer_.get(), read_buffer_bytes};
+}
+
+}  // namespace tulp::detail

@@ -1,0 +1,71 @@
+// OpenTransports: what the loop knows of its open transports.  Floor 6, transports.
+#pragma once
+#include <tulp/detail/task_control.hpp>
+#include <tulp/event_loop.hpp>
+#include <tulp/protocol.hpp>
+
+#include <cstddef>
+#include <exception>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+
+namespace tulp::detail {
+
+/// Something open that the end of its loop has to end too.
+class OpenTransport : public ListHook<OpenTransport> {
+ public:
+  /// Sends what is buffered, and ends.
+  virtual void close() = 0;
+  /// Ends without that.
+  virtual void abort() = 0;
+  virtual std::size_t get_write_buffer_size() const noexcept = 0;
+  /// The other end, for messages: "127.0.0.1:80".
+  virtual std::string peer() const = 0;
+
+ protected:
+  ~OpenTransport() = default;
+
+  /// Calls a method of `protocol`, which stays alive meanwhile.  What it throws is reported, and returned.
+  template <class Call>
+  std::exception_ptr call_protocol(EventLoop& loop, std::shared_ptr<const BaseProtocol> protocol, const char* method,
+                                   Call call) const noexcept {
+    const CallbackScope no_parking;
+    const auto keep = std::move(protocol);
+    try {
+      call();
+      return nullptr;
+    } catch (...) {
+      report_failure(loop, method);
+      return std::current_exception();
+    }
+  }
+  /// Something was written after the end; from the fifth time on that is said, once.
+  void drop_write(EventLoop& loop, const char* method) noexcept;
+
+ private:
+  void report_failure(EventLoop& loop, const char* method) const noexcept;
+
+  unsigned dropped_write_count_ = 0;
+};
+
+/// The open transports of a loop.  Each unlinks itself when it has ended.
+class OpenTransports : public LoopService {
+ public:
+  static constexpr std::size_t read_buffer_bytes = 256 * 1024;
+
+  explicit OpenTransports(EventLoop& loop) : loop_(loop) {}
+  void add(OpenTransport& transport) noexcept { open_.push_back(transport); }
+  void shut_down(Shutdown phase) override;
+  bool is_quiet() const override { return open_.empty(); }
+  /// Shared by all who read bytes: each empties it before anybody else runs.
+  std::span<char> read_buffer();
+
+ private:
+  EventLoop& loop_;
+  IntrusiveList<OpenTransport> open_;
+  std::unique_ptr<char[]> read_buffer_;
+};
+
+}  // namespace tulp::detail
