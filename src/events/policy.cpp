@@ -1,10 +1,9 @@
-#include <sys/syscall.h>
-#include <unistd.h>
-
 #include <mutex>
 
 #include <tulp/error.hpp>
 #include <tulp/event_loop.hpp>
+
+#include "base/main_thread.hpp"
 
 namespace tulp {
 namespace {
@@ -13,8 +12,6 @@ thread_local EventLoop* loop_of_this_thread = nullptr;
 
 std::mutex policy_mutex;
 std::unique_ptr<EventLoopPolicy> policy;
-
-bool is_main_thread() { return ::getpid() == static_cast<pid_t>(::syscall(SYS_gettid)); }
 
 }  // namespace
 

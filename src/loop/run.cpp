@@ -1,19 +1,15 @@
 #include <tulp/run.hpp>
 
-#include <sys/syscall.h>
-#include <unistd.h>
-
 #include <csignal>
 
 #include <tulp/error.hpp>
 
+#include "base/main_thread.hpp"
 #include "base/sys.hpp"
 #include "events/signal_handlers.hpp"
 
 namespace tulp::detail {
 namespace {
-
-bool is_main_thread() noexcept { return ::getpid() == static_cast<pid_t>(::syscall(SYS_gettid)); }
 
 /// While it lives, the first Ctrl-C cancels the main task and the second one ends the process.  On the main thread alone,
 /// and not where the program has a handler of its own for SIGINT, or ignores it.
