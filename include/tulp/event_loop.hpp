@@ -44,6 +44,8 @@ class LoopService {
   virtual void shut_down(Shutdown) {}
   /// Whether everything has ended.
   virtual bool is_quiet() const { return true; }
+  /// This is a child process, right after fork().  The service is not used any more, and not destroyed either.
+  virtual void on_fork() noexcept {}
 };
 
 /// Something to do before the loop goes on to whatever comes next: a writer's gathered bytes.
@@ -108,10 +110,10 @@ class EventLoop {
   /// Throws: OsError - the descriptor cannot be watched; InvalidStateError - it belongs to a transport, or the loop is
   /// closed.  Source: PEP 3156 "I/O Callbacks".
   template <class F, class... Args>
-  void add_reader(int fd, F&& f, Args&&... args);
+  [[gnu::noinline]] void add_reader(int fd, F&& f, Args&&... args);
   /// As add_reader(), for writing.
   template <class F, class... Args>
-  void add_writer(int fd, F&& f, Args&&... args);
+  [[gnu::noinline]] void add_writer(int fd, F&& f, Args&&... args);
   /// True if there was one.  Its callback does not run any more, not even if it was queued already.
   bool remove_reader(int fd);
   bool remove_writer(int fd);
@@ -124,7 +126,7 @@ class EventLoop {
   /// Throws: std::invalid_argument - there is no such signal; InvalidStateError - it cannot be caught, or the loop is
   /// closed.  Source: PEP 3156 "Signals".
   template <class F, class... Args>
-  void add_signal_handler(int signal, F&& f, Args&&... args);
+  [[gnu::noinline]] void add_signal_handler(int signal, F&& f, Args&&... args);
   /// True if there was one.  With the last loop's handler the former disposition of the signal comes back, as it does
   /// when the loop closes.
   bool remove_signal_handler(int signal);
@@ -159,9 +161,17 @@ class EventLoop {
   void call_exception_handler(const ExceptionContext& context) noexcept;
   void default_exception_handler(const ExceptionContext& context) noexcept;
 
-  /// In debug mode calls from a wrong thread are errors.  At first what TULP_DEBUG says, else off.
-  void set_debug(bool is_on) noexcept { is_debug_ = is_on; }
+  /// In debug mode calls from a wrong thread are errors, and a callback or a task's step that holds up the loop for too
+  /// long is reported, with the place where it was created.  At first what TULP_DEBUG says, else off.
+  /// Source: asyncio's debug mode.
+  void set_debug(bool is_on) noexcept {
+    is_debug_ = is_on;
+    update_needs_check();
+  }
   bool debug() const noexcept { return is_debug_; }
+  /// What is too long; 100 ms at first.
+  void set_slow_callback_duration(Duration limit) noexcept { slow_callback_duration_ = limit; }
+  Duration slow_callback_duration() const noexcept { return slow_callback_duration_; }
 
   // Connections; each returns at once, and its Future is done when the connection or the server stands.  Defined in
   // transport.hpp and server.hpp.
@@ -210,11 +220,16 @@ class EventLoop {
   }
   detail::IntrusiveList<detail::TaskControl>& tasks() noexcept { return tasks_; }
   std::uint64_t next_task_number() noexcept { return ++last_task_number_; }
-  /// Throws: InvalidStateError - the loop is closed, or, in debug mode, this is not its thread.
+  /// Throws: InvalidStateError - the loop is closed or the parent process's, or, in debug mode, this is not its thread.
   void check_usable() const {
-    if (is_closed_ || is_debug_) [[unlikely]]
+    if (needs_check_) [[unlikely]]
       check_usable_slowly();
   }
+  /// True in a process that was forked from the loop's own.  The two share what lies behind the loop's descriptors, so
+  /// the child may do nothing with such a loop but forget it: it makes one of its own.
+  bool belongs_to_parent() const noexcept { return belongs_to_parent_; }
+  /// Called in the child, right after fork(), for every loop that the parent had.
+  void leave_to_parent() noexcept;
 
  protected:
   EventLoop();
@@ -232,8 +247,22 @@ class EventLoop {
     EventLoop& loop_;
     int thread_cancel_state_ = 0;
   };
-  /// First thing in close(): false if the loop was closed before.  Ends tasks, listeners and transports, as the end of
-  /// run() does, which may run the loop once more.
+  /// How a loop runs an entry of its queue.
+  void run(Runnable& entry) noexcept {
+    if (is_debug_) [[unlikely]]
+      run_with_watch(entry);
+    else
+      entry.run();
+  }
+  /// In a process that has just been forked: run_forever(), if it is inside, has to return without running or touching
+  /// anything more.
+  virtual void on_fork() noexcept {}
+  /// Last thing in run_forever().
+  /// Throws: InvalidStateError - this is a child process, and the loop its parent's.
+  void check_not_forked() const;
+
+  /// First thing in close(): false if the loop was closed before, or is the parent process's.  Ends tasks, listeners and
+  /// transports, as the end of run() does, which may run the loop once more.
   /// Throws: InvalidStateError - the loop runs.
   bool begin_close();
   /// Destroys the services, the youngest first.  Call it while the loop can still remove descriptors.
@@ -254,16 +283,23 @@ class EventLoop {
   template <class Bound>
   TimerHandle call_timed(TimePoint when, const void* caller, Bound bound);
   void check_usable_slowly() const;
+  void update_needs_check() noexcept { needs_check_ = is_closed_ || is_debug_ || belongs_to_parent_; }
+  void run_with_watch(Runnable& entry) noexcept;
   [[noreturn]] static void throw_closed();
+  [[noreturn]] static void throw_not_ours();
+  bool is_ours() const noexcept { return !is_closed_ && !belongs_to_parent_; }
   detail::LoopService* find_service(const void* key) const noexcept;
   detail::FdCallbacks& fd_callbacks();
-  void add_fd_callback(int fd, Direction direction, detail::UniqueFunction<void()> callback);
+  void add_fd_callback(int fd, Direction direction, const void* caller, detail::UniqueFunction<void()> callback);
   bool remove_fd_callback(int fd, Direction direction);
-  void add_signal_callback(int signal, detail::UniqueFunction<void()> callback);
+  void add_signal_callback(int signal, const void* caller, detail::UniqueFunction<void()> callback);
 
   std::atomic<bool> is_running_ = false;
   bool is_closed_ = false;
   bool is_debug_ = false;
+  bool belongs_to_parent_ = false;
+  bool needs_check_ = false;  // one of these three
+  Duration slow_callback_duration_ = std::chrono::milliseconds(100);
   std::thread::id thread_;  // the one that runs the loop, or ran it last
   std::uint64_t last_task_number_ = 0;
   detail::IntrusiveList<detail::Deferred> deferred_;
@@ -355,17 +391,19 @@ Handle EventLoop::call_soon_threadsafe(F&& f, Args&&... args) {
 
 template <class F, class... Args>
 void EventLoop::add_reader(int fd, F&& f, Args&&... args) {
-  add_fd_callback(fd, Direction::read, detail::bind_repeated(std::forward<F>(f), std::forward<Args>(args)...));
+  add_fd_callback(fd, Direction::read, TULP_CALLER,
+                  detail::bind_repeated(std::forward<F>(f), std::forward<Args>(args)...));
 }
 
 template <class F, class... Args>
 void EventLoop::add_writer(int fd, F&& f, Args&&... args) {
-  add_fd_callback(fd, Direction::write, detail::bind_repeated(std::forward<F>(f), std::forward<Args>(args)...));
+  add_fd_callback(fd, Direction::write, TULP_CALLER,
+                  detail::bind_repeated(std::forward<F>(f), std::forward<Args>(args)...));
 }
 
 template <class F, class... Args>
 void EventLoop::add_signal_handler(int signal, F&& f, Args&&... args) {
-  add_signal_callback(signal, detail::bind_repeated(std::forward<F>(f), std::forward<Args>(args)...));
+  add_signal_callback(signal, TULP_CALLER, detail::bind_repeated(std::forward<F>(f), std::forward<Args>(args)...));
 }
 
 template <class Service, class... Args>

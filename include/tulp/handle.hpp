@@ -22,7 +22,7 @@ class Callback : public RefCounted, public Runnable {
   Callback(EventLoop& loop, const void* created_at) noexcept : loop_(loop), created_at_(created_at) {}
 
   State state() const noexcept { return state_; }
-  const void* created_at() const noexcept { return created_at_; }
+  Origin origin() const override { return {.what = "callback", .created_at = created_at_}; }
   void run() noexcept final;
   void discard() noexcept final;
   /// Frees the callable at once.  The queue's entry stays until its turn, and does nothing then.

@@ -8,10 +8,17 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 namespace tulp {
 
 class EventLoop;
+
+/// What something is, for reports: "task 'crawl'", and the return address of the call that made it, or null.
+struct Origin {
+  std::string what = "callback";
+  const void* created_at = nullptr;
+};
 
 /// Something that a loop runs once, in its turn.  Intrusive: queueing it allocates nothing and cannot fail.
 class Runnable {
@@ -26,6 +33,8 @@ class Runnable {
   virtual void run() noexcept = 0;
   /// Called instead of run() by a loop that closes.
   virtual void discard() noexcept {}
+  /// For reports.
+  virtual Origin origin() const { return {}; }
 
   Kind kind() const noexcept { return kind_; }
   bool is_queued() const noexcept { return is_queued_; }

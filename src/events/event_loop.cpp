@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 
@@ -23,12 +24,37 @@ EventLoop* get_running_loop() noexcept { return running_loop; }
 EventLoop::EventLoop() {
   const char* text = std::getenv("TULP_DEBUG");
   remember_live_loop(*this);
-  is_debug_ = text != nullptr && *text != '\0' && std::strcmp(text, "0") != 0;
+  set_debug(text != nullptr && *text != '\0' && std::strcmp(text, "0") != 0);
 }
 
 EventLoop::~EventLoop() { forget_live_loop(*this); }
 
+// Forks.
+
+/// The services are left as they are: to end them would reset connections and wait for threads that are not here.
+void EventLoop::leave_to_parent() noexcept {
+  belongs_to_parent_ = true;
+  is_running_ = false;
+  update_needs_check();
+  if (running_loop == this) running_loop = nullptr;
+  for (ServiceEntry& entry : services_) {
+    entry.service->on_fork();
+    static_cast<void>(entry.service.release());
+  }
+  services_.clear();
+  on_fork();
+}
+
+void EventLoop::check_not_forked() const {
+  if (belongs_to_parent_) throw_not_ours();
+}
+
+void EventLoop::throw_not_ours() {
+  throw InvalidStateError("this event loop belongs to the parent process; after fork() a child makes one of its own");
+}
+
 EventLoop::RunScope::RunScope(EventLoop& loop) : loop_(loop) {
+  loop.check_not_forked();
   if (loop.is_closed_) throw_closed();
   if (loop.is_running_) throw InvalidStateError("this event loop is already running");
   if (running_loop != nullptr) throw InvalidStateError("another event loop is running in this thread");
@@ -55,6 +81,7 @@ void EventLoop::destroy_services() noexcept {
 void EventLoop::throw_closed() { throw InvalidStateError("the event loop is closed"); }
 
 void EventLoop::check_usable_slowly() const {
+  check_not_forked();
   if (is_closed_) throw_closed();
   if (is_debug_ && is_running_ && thread_ != std::this_thread::get_id())
     throw InvalidStateError("called from a thread that does not run this event loop; use call_soon_threadsafe");
@@ -66,26 +93,41 @@ detail::LoopService* EventLoop::find_service(const void* key) const noexcept {
   return nullptr;
 }
 
-void EventLoop::add_fd_callback(int fd, Direction direction, detail::UniqueFunction<void()> callback) {
+void EventLoop::add_fd_callback(int fd, Direction direction, const void* caller,
+                                detail::UniqueFunction<void()> callback) {
   check_usable();
-  service<detail::FdCallbacks>().add(fd, direction, std::move(callback));
+  service<detail::FdCallbacks>().add(fd, direction, caller, std::move(callback));
 }
 
 bool EventLoop::remove_fd_callback(int fd, Direction direction) {
-  return !is_closed_ && service<detail::FdCallbacks>().remove(fd, direction);
+  return is_ours() && service<detail::FdCallbacks>().remove(fd, direction);
 }
 
-void EventLoop::add_signal_callback(int signal, detail::UniqueFunction<void()> callback) {
+void EventLoop::add_signal_callback(int signal, const void* caller, detail::UniqueFunction<void()> callback) {
   check_usable();
-  service<detail::SignalHandlers>().add(signal, std::move(callback));
+  service<detail::SignalHandlers>().add(signal, caller, std::move(callback));
 }
 
 bool EventLoop::remove_signal_handler(int signal) {
-  return !is_closed_ && service<detail::SignalHandlers>().remove(signal);
+  return is_ours() && service<detail::SignalHandlers>().remove(signal);
 }
 
 bool EventLoop::remove_reader(int fd) { return remove_fd_callback(fd, Direction::read); }
 bool EventLoop::remove_writer(int fd) { return remove_fd_callback(fd, Direction::write); }
+
+/// The entry may destroy itself: what it is has to be asked before.
+void EventLoop::run_with_watch(Runnable& entry) noexcept {
+  Origin origin = entry.origin();
+  const TimePoint start = time();
+  entry.run();
+  const Duration taken = time() - start;
+  if (taken < slow_callback_duration_ || belongs_to_parent_) return;
+  char seconds[32];
+  std::snprintf(seconds, sizeof seconds, "%.3f", taken.seconds());
+  call_exception_handler({.message = std::string("the event loop was held up for ") + seconds + " s",
+                          .object = std::move(origin.what),
+                          .created_at = origin.created_at});
+}
 
 void EventLoop::call_exception_handler(const ExceptionContext& context) noexcept {
   if (!exception_handler_) return default_exception_handler(context);

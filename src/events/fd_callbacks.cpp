@@ -1,6 +1,7 @@
 #include "events/fd_callbacks.hpp"
 
 #include <array>
+#include <string>
 
 #include "events/repeated_callback.hpp"
 
@@ -24,9 +25,11 @@ FdCallbacks::~FdCallbacks() {
   }
 }
 
-void FdCallbacks::add(int fd, Direction direction, UniqueFunction<void()> function) {
-  auto callback = Ref<RepeatedCallback>::adopt(new RepeatedCallback(
-      loop_, direction == Direction::read ? "reader callback" : "writer callback", std::move(function)));
+void FdCallbacks::add(int fd, Direction direction, const void* created_at, UniqueFunction<void()> function) {
+  const std::string what =
+      (direction == Direction::read ? "reader of descriptor " : "writer of descriptor ") + std::to_string(fd);
+  auto callback = Ref<RepeatedCallback>::adopt(
+      new RepeatedCallback(loop_, {.what = what, .created_at = created_at}, std::move(function)));
   auto found = entries_.find(fd);
   if (found == entries_.end()) {
     auto entry = std::make_unique<Entry>(fd);

@@ -12,7 +12,7 @@ class FdCallbacks : public LoopService {
   explicit FdCallbacks(EventLoop& loop);
   ~FdCallbacks() override;
 
-  void add(int fd, Direction direction, UniqueFunction<void()> function);
+  void add(int fd, Direction direction, const void* created_at, UniqueFunction<void()> function);
   bool remove(int fd, Direction direction);
 
  private:

@@ -1,5 +1,7 @@
 #include "events/live_loops.hpp"
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <mutex>
@@ -8,12 +10,14 @@
 #include <tulp/error.hpp>
 
 #include "base/code_address.hpp"
+#include "base/forkable_mutex.hpp"
 
 namespace tulp {
 namespace {
 
 struct LiveLoops {
-  std::recursive_mutex mutex;  // an exception handler may make or drop loops and futures of its own
+  LiveLoops();
+  ForkableMutex mutex;  // recursive, since an exception handler may make or drop loops and futures of its own
   std::vector<EventLoop*> loops;
 };
 
@@ -21,6 +25,14 @@ struct LiveLoops {
 LiveLoops& live() {
   static auto& registry = *new LiveLoops;
   return registry;
+}
+
+LiveLoops::LiveLoops() {
+  ::pthread_atfork([] { live().mutex.lock(); }, [] { live().mutex.unlock(); },
+                   [] {
+                     live().mutex.reset();
+                     for (EventLoop* loop : live().loops) loop->leave_to_parent();
+                   });
 }
 
 class Report final : public Runnable {

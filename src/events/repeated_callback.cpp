@@ -8,9 +8,10 @@ void RepeatedCallback::run() noexcept {
   try {
     function_();
   } catch (...) {
-    loop_.call_exception_handler({.message = std::string("a ") + kind_ + " failed",
+    loop_.call_exception_handler({.message = "a " + origin_.what + " failed",
                                   .exception = std::current_exception(),
-                                  .object = "callback"});
+                                  .object = "callback",
+                                  .created_at = origin_.created_at});
   }
 }
 

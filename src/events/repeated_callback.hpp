@@ -10,18 +10,19 @@ namespace tulp::detail {
 /// drops it in its turn.
 class RepeatedCallback final : public RefCounted, public Runnable {
  public:
-  RepeatedCallback(EventLoop& loop, const char* kind, UniqueFunction<void()> function)
-      : loop_(loop), kind_(kind), function_(std::move(function)) {}
+  RepeatedCallback(EventLoop& loop, Origin origin, UniqueFunction<void()> function)
+      : loop_(loop), origin_(std::move(origin)), function_(std::move(function)) {}
 
   void run() noexcept override;
   void discard() noexcept override;
+  Origin origin() const override { return origin_; }
   /// Takes the owner's reference.  The callback does not run any more, and what it holds is destroyed, at the latest when
   /// it returns.
   void remove() noexcept;
 
  private:
   EventLoop& loop_;
-  const char* kind_;
+  Origin origin_;
   UniqueFunction<void()> function_;
   bool is_removed_ = false;
 };

@@ -15,10 +15,12 @@ SignalHandlers::~SignalHandlers() {
   loop_.remove_fd(watch_);
 }
 
-void SignalHandlers::add(int signal, UniqueFunction<void()> function) {
+void SignalHandlers::add(int signal, const void* created_at, UniqueFunction<void()> function) {
   if (signal < 1 || signal > SignalTarget::highest_signal)
     throw std::invalid_argument("add_signal_handler: there is no signal " + std::to_string(signal));
-  auto callback = Ref<RepeatedCallback>::adopt(new RepeatedCallback(loop_, "signal handler", std::move(function)));
+  const std::string what = "handler of signal " + std::to_string(signal);
+  auto callback = Ref<RepeatedCallback>::adopt(
+      new RepeatedCallback(loop_, {.what = what, .created_at = created_at}, std::move(function)));
   target().watch(signal);
   RepeatedCallback* former = std::exchange(callbacks_[static_cast<std::size_t>(signal)], callback.release());
   if (former != nullptr) former->remove();

@@ -15,7 +15,7 @@ class SignalHandlers final : public LoopService, private Runnable {
   explicit SignalHandlers(EventLoop& loop);
   ~SignalHandlers() override;
 
-  void add(int signal, UniqueFunction<void()> function);
+  void add(int signal, const void* created_at, UniqueFunction<void()> function);
   bool remove(int signal) noexcept;
   /// The first Ctrl-C is a callback as any; the second one, if it comes before release, ends the process.
   SignalTarget& target() noexcept { return lease_.target; }

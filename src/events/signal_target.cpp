@@ -1,21 +1,34 @@
 #include "events/signal_target.hpp"
 
+#include <pthread.h>
 #include <sys/eventfd.h>
 
 #include <cerrno>
 #include <mutex>
 #include <string>
+#include <utility>
 
 #include <tulp/error.hpp>
 
+#include "base/forkable_mutex.hpp"
 #include "base/sys.hpp"
 
 namespace tulp::detail {
 namespace {
 
-std::mutex mutex;  // over who watches what; the signal handler does not take it
+ForkableMutex mutex;  // over who watches what; the signal handler does not take it
 int watcher_count[SignalTarget::highest_signal + 1];
 struct sigaction former_action[SignalTarget::highest_signal + 1];
+
+/// Before the first target there is nothing that a child could have to leave.
+void watch_for_forks() {
+  static const int unused = ::pthread_atfork([] { mutex.lock(); }, [] { mutex.unlock(); },
+                                             [] {
+                                               mutex.reset();
+                                               SignalTarget::leave_to_parent();
+                                             });
+  static_cast<void>(unused);
+}
 
 constexpr std::uint64_t bit_of(int signal) { return std::uint64_t{1} << (signal - 1); }
 
@@ -24,6 +37,7 @@ constexpr std::uint64_t bit_of(int signal) { return std::uint64_t{1} << (signal 
 constinit std::atomic<SignalTarget*> SignalTarget::first_ = nullptr;
 
 SignalTarget& SignalTarget::acquire() {
+  watch_for_forks();
   const std::lock_guard lock(mutex);
   for (SignalTarget* target = first_; target != nullptr; target = target->next_) {
     if (target->is_acquired_) continue;
@@ -73,6 +87,13 @@ void SignalTarget::unwatch(int signal) noexcept {
   if ((watched_ & bit_of(signal)) == 0) return;
   watched_ &= ~bit_of(signal);
   if (--watcher_count[signal] == 0) sys.sigaction(signal, &former_action[signal], nullptr);
+}
+
+void SignalTarget::leave_to_parent() noexcept {
+  for (int signal = 1; signal <= highest_signal; ++signal)
+    if (std::exchange(watcher_count[signal], 0) > 0) sys.sigaction(signal, &former_action[signal], nullptr);
+  for (SignalTarget* target = first_.exchange(nullptr); target != nullptr; target = target->next_)
+    sys.close(target->fd_);
 }
 
 void SignalTarget::end_process_at_second_interrupt(bool is_on) noexcept {

@@ -26,6 +26,10 @@ class SignalTarget {
   /// Gives the signal its former disposition back if no other target watches it.
   void unwatch(int signal) noexcept;
 
+  /// In a process that has just been forked: gives every signal its former disposition back, and forgets all targets,
+  /// whose descriptors are the parent's too.
+  static void leave_to_parent() noexcept;
+
   /// While set, a second SIGINT before clear() ends the process at once, even if the loop is stuck.
   void end_process_at_second_interrupt(bool is_on) noexcept;
 

@@ -28,6 +28,9 @@ class FutureState::DoneCallback final : public Waiter, public Runnable {
     delete this;
   }
   void discard() noexcept override { delete this; }
+  Origin origin() const override {
+    return {.what = "done callback of " + future_->description(), .created_at = future_->created_at()};
+  }
 
  private:
   std::uint64_t id_;

@@ -36,6 +36,7 @@ void SelectorEventLoop::run_forever() {
   do run_once();
   while (!is_stopping_);
   is_stopping_ = false;
+  check_not_forked();
 }
 
 void SelectorEventLoop::run_once() {
@@ -75,7 +76,7 @@ void SelectorEventLoop::run_batches() {
   while (begin_batch()) {
     while (batch_left_ > 0) {
       --batch_left_;
-      ready_.pop().run();
+      run(ready_.pop());
     }
     run_deferred();
   }
@@ -116,6 +117,12 @@ void SelectorEventLoop::close() {
   }
   while (!ready_.empty()) ready_.pop().discard();
   selector_.reset();  // but not wake_up_: a thread whose entry has just been taken may still be writing to it
+}
+
+/// The iteration that is under way in the parent ends here without doing anything more.
+void SelectorEventLoop::on_fork() noexcept {
+  batch_left_ = 0;
+  is_stopping_ = true;
 }
 
 // Queueing.
@@ -165,10 +172,12 @@ void SelectorEventLoop::add_fd(FdWatch& watch) {
 }
 
 void SelectorEventLoop::update_fd(FdWatch& watch) noexcept {
+  if (belongs_to_parent()) return;  // the kernel's side of the selector is shared
   selector_->modify(watch.fd(), interest_of(watch), token_of(watch.fd(), slots_[static_cast<std::size_t>(watch.fd())]));
 }
 
 void SelectorEventLoop::remove_fd(FdWatch& watch) noexcept {
+  if (belongs_to_parent()) return;
   selector_->remove(watch.fd());
   slots_[static_cast<std::size_t>(watch.fd())].watch = nullptr;
 }

@@ -36,6 +36,8 @@ class SelectorEventLoop final : public EventLoop {
   void remove_fd(FdWatch& watch) noexcept override;
 
  private:
+  void on_fork() noexcept override;
+
   /// A watched descriptor.  The generation tells an event for this watch from one for an earlier watch of the same number.
   struct Slot {
     FdWatch* watch = nullptr;

@@ -47,6 +47,7 @@ void leak(detail::TaskControl& task) noexcept {
 
 /// Twice, because what ends at last may begin something anew.
 void EventLoop::shut_down(Duration limit) {
+  check_not_forked();
   shut_down_services(detail::LoopService::Shutdown::refuse);
   for (int round = 0; round < 2 && get_running_loop() == nullptr; ++round) {
     end_tasks(limit);
@@ -80,9 +81,10 @@ void EventLoop::end_services(Duration limit) {
 bool EventLoop::begin_close() {
   if (is_running_) throw InvalidStateError("cannot close a running event loop");
   if (is_closed_) return false;
-  shut_down(default_limit);
+  if (!belongs_to_parent_) shut_down(default_limit);
   is_closed_ = true;
-  return true;
+  update_needs_check();
+  return !belongs_to_parent_;
 }
 
 void EventLoop::shut_down_services(detail::LoopService::Shutdown phase) {

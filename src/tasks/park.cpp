@@ -5,10 +5,12 @@
 // ended takes up the next task that has not begun, without any switch, or waits in its pool.
 #include <tulp/detail/task_control.hpp>
 
+#include <cstdlib>
 #include <exception>
 
 #include <tulp/error.hpp>
 
+#include "events/live_loops.hpp"
 #include "fiber/fiber_pool.hpp"
 #include "fiber/floating_point.hpp"
 #include "tasks/scheduler.hpp"
@@ -30,6 +32,9 @@ FiberPool& FiberPools::of_size(std::size_t stack_size_bytes) {
     if (pool->stack_size_bytes() == stack_size_bytes) return *pool;
   return *pools_.emplace_back(std::make_unique<FiberPool>(stack_size_bytes, Scheduler::program));
 }
+
+/// A task that has forked goes on in the child, where there is nothing that it could wait for.
+void FiberPools::on_fork() noexcept { running = nullptr; }
 
 /// Makes `task` the running one, on a fiber that is its own from now on.
 Fiber& Scheduler::enter(TaskControl& task) noexcept {
@@ -54,6 +59,15 @@ void Scheduler::leave(Fiber& from, EventLoop& loop) noexcept {
   if (&to != &from) from.switch_to(to);
 }
 
+/// What would come next is the parent's.
+[[noreturn]] void end_forked_process(const FutureState& task) noexcept {
+  print({.message = "a process that was forked inside a task has come to the task's end, and ends with it; its event "
+                    "loop belongs to the parent",
+         .object = task.description(),
+         .created_at = task.created_at()});
+  std::_Exit(EXIT_FAILURE);
+}
+
 /// Where every fiber begins: runs one task after another.
 void Scheduler::entry(Fiber& self) noexcept {
   for (;;) {
@@ -62,6 +76,7 @@ void Scheduler::entry(Fiber& self) noexcept {
     FiberPool& pool = running->pool_;
     EventLoop& loop = running->loop();
     running->execute();
+    if (loop.belongs_to_parent()) end_forked_process(*task);
     running = nullptr;
     task = nullptr;  // may report a lost exception, to a handler that is not part of any task
     pool.give_back(self);

@@ -15,6 +15,7 @@ class FiberPools : public LoopService {
  public:
   explicit FiberPools(EventLoop&) {}
   FiberPool& of_size(std::size_t stack_size_bytes);
+  void on_fork() noexcept override;
 
  private:
   std::vector<std::unique_ptr<FiberPool>> pools_;

@@ -160,8 +160,8 @@ TaskControl& require_task(const char* function) {
   TaskControl* task = running_task();
   if (task == nullptr)
     throw InvalidStateError(std::string(function) +
-                            "() may park and thus needs a task: it was called outside a fiber, or in "
-                            "a callback");
+                            "() may park and thus needs a task: it was called outside a fiber, in a "
+                            "callback, or in a child process");
   return *task;
 }
 

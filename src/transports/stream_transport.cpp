@@ -202,6 +202,7 @@ void StreamTransport::writelines(std::span<const std::string_view> pieces) {
 
 std::size_t StreamTransport::send(std::string_view data) {
   if (write_error_ || state_ == State::lost || state_ == State::gone) return data.size();
+  if (loop_.belongs_to_parent()) return data.size();  // who sends it too
   std::size_t taken = 0;
   while (!is_send_blocked_ && (!queue_.empty() || taken < data.size())) {
     if (!stream_->may_try(Direction::write)) {

@@ -247,3 +247,63 @@ TEST_CASE_METHOD(LoopTest, "in debug mode a call from a foreign thread is refuse
   });
   CHECK(arrived);
 }
+
+TEST_CASE_METHOD(LoopTest,
+                 "in debug mode a callback that holds up the loop is reported, with the place where it was scheduled") {
+  loop().set_debug(true);
+  loop().set_slow_callback_duration(2ms);
+  const auto hold_up = [] { std::this_thread::sleep_for(3ms); };
+  const auto before = loop().time();
+  loop().call_soon(hold_up);
+  loop().call_soon([] {});
+  run_once();
+  if (loop().time() == before) return;  // the manual clock stood still
+  const auto reports = take_reports();
+  REQUIRE(reports.size() == 1);
+  CHECK_THAT(reports[0].message, Catch::StartsWith("the event loop was held up for 0.0"));
+  CHECK(reports[0].object == "callback");
+  CHECK(reports[0].exception == nullptr);
+  CHECK_THAT(describe_code_address(reports[0].created_at), Catch::Contains("running_test.cpp"));
+}
+
+TEST_CASE("the time that a callback takes is taken from the loop's clock, and only in debug mode") {
+  LoopTest test(LoopKind::foreign);
+  auto& loop = static_cast<PollEventLoop&>(test.loop());
+  CHECK(loop.slow_callback_duration() == Duration(100ms));
+  loop.call_soon([&] { loop.advance(1h); });
+  test.run_once();
+  CHECK(test.report_count() == 0);
+  loop.set_debug(true);
+  loop.call_soon([&] { loop.advance(100ms); });
+  loop.call_soon([&] { loop.advance(99ms); });
+  test.run_once();
+  const auto reports = test.take_reports();
+  REQUIRE(reports.size() == 1);
+  CHECK(reports[0].message == "the event loop was held up for 0.100 s");
+}
+
+TEST_CASE("whatever holds up the loop is named: a task, a done callback, a reader") {
+  LoopTest test(LoopKind::foreign);
+  auto& loop = static_cast<PollEventLoop&>(test.loop());
+  loop.set_debug(true);
+  int ends[2];
+  REQUIRE(::pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0);
+  loop.add_writer(ends[1], [&] {
+    loop.advance(1s);
+    loop.remove_writer(ends[1]);
+  });
+  Future<> future;
+  future.add_done_callback([&](const Future<>&) { loop.advance(1s); });
+  test.run([&] {
+    await(create_task({.name = "slow"}, [&] { loop.advance(1s); }));
+    future.set_result();
+    sleep(0s);
+    await(future);
+  });
+  std::vector<std::string> names;
+  for (const auto& report : test.take_reports()) names.push_back(report.object);
+  CHECK(names == std::vector<std::string>{"writer of descriptor " + std::to_string(ends[1]), "task 'slow'",
+                                          "done callback of future"});
+  ::close(ends[0]);
+  ::close(ends[1]);
+}

@@ -42,10 +42,11 @@ class PollEventLoop final : public EventLoop {
     do {
       wait();
       while (!timers_.empty() && timers_.begin()->first.first <= time()) ready_.push(take_first_timer());
-      for (std::size_t left = ready_.size(); left > 0; --left) ready_.pop().run();
+      for (std::size_t left = ready_.size(); left > 0 && !belongs_to_parent(); --left) run(ready_.pop());
       run_deferred();
     } while (!is_stopping_);
     is_stopping_ = false;
+    check_not_forked();
   }
   void stop() override { is_stopping_ = true; }
   void close() override {
@@ -83,6 +84,8 @@ class PollEventLoop final : public EventLoop {
   void remove_fd(FdWatch& watch) noexcept override { watches_.erase(watch.fd()); }
 
  private:
+  void on_fork() noexcept override { is_stopping_ = true; }
+
   using TimerKey = std::pair<TimePoint, std::size_t>;
   static TimerKey key_of(const Timer& timer) { return {timer.when(), timer.position}; }
 

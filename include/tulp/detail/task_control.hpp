@@ -70,6 +70,7 @@ class TaskControl : public Runnable, public ListHook<TaskControl> {
 
   void run() noexcept final;
   void discard() noexcept final;
+  Origin origin() const final { return {.what = state_.description(), .created_at = state_.created_at()}; }
 
  protected:
   ~TaskControl();
