@@ -4,6 +4,7 @@
 // point, and leaves the object unchanged if it throws.  A method of EventLoop never parks.
 #pragma once
 #include <tulp/detail/intrusive_list.hpp>
+#include <tulp/detail/loop_link.hpp>
 #include <tulp/detail/unique_function.hpp>
 #include <tulp/duration.hpp>
 #include <tulp/handle.hpp>
@@ -22,6 +23,7 @@ namespace tulp {
 
 template <class T>
 class Future;
+class Executor;
 class Server;
 struct ConnectOptions;
 struct ServerOptions;
@@ -131,6 +133,18 @@ class EventLoop {
   /// when the loop closes.
   bool remove_signal_handler(int signal);
 
+  // Threads.  Defined in executor.hpp.
+
+  template <class F, class... Args>
+  [[gnu::noinline]] auto run_in_executor(Executor* executor, F&& f, Args&&... args);
+  /// Who runs what is given to no executor in particular, instead of a ThreadPoolExecutor of the loop's own.
+  /// Throws: std::invalid_argument - it is null; InvalidStateError - it was shut down before.
+  /// Source: PEP 3156 "Thread interaction".
+  void set_default_executor(std::shared_ptr<Executor> executor);
+  /// Lets nothing more into the default executor, and is done when everything in it has ended.  The end of run() does
+  /// that too, for at most RunOptions::drain.  Source: asyncio's loop.shutdown_default_executor.
+  Future<void> shutdown_default_executor();
+
   // Running.
 
   /// Runs until stop() is called.
@@ -218,6 +232,12 @@ class EventLoop {
   void run_deferred() noexcept {
     while (!deferred_.empty()) deferred_.pop_front().run_deferred();
   }
+  /// For other threads that have something for this loop, which may have gone by then.
+  const std::shared_ptr<detail::LoopLink>& link() const noexcept { return link_; }
+  /// Another thread is going to post something to this loop.  Where time is virtual it stands still until that has come.
+  void expect_post() noexcept { ++expected_post_count_; }
+  void end_expected_post() noexcept { --expected_post_count_; }
+  bool is_expecting_post() const noexcept { return expected_post_count_ > 0; }
   detail::IntrusiveList<detail::TaskControl>& tasks() noexcept { return tasks_; }
   std::uint64_t next_task_number() noexcept { return ++last_task_number_; }
   /// Throws: InvalidStateError - the loop is closed or the parent process's, or, in debug mode, this is not its thread.
@@ -306,6 +326,8 @@ class EventLoop {
   detail::IntrusiveList<detail::TaskControl> tasks_;  // begun and not ended; the loop owns them
   ExceptionHandler exception_handler_;
   std::vector<ServiceEntry> services_;
+  std::shared_ptr<detail::LoopLink> link_ = std::make_shared<detail::LoopLink>(*this);
+  int expected_post_count_ = 0;
 };
 
 enum class SelectorKind : std::uint8_t { best, epoll, poll };

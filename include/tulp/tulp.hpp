@@ -1,9 +1,11 @@
 // All of tulp.  Floor 8, streams.
 #pragma once
 #include <tulp/address.hpp>
+#include <tulp/concurrent_future.hpp>
 #include <tulp/duration.hpp>
 #include <tulp/error.hpp>
 #include <tulp/event_loop.hpp>
+#include <tulp/executor.hpp>
 #include <tulp/future.hpp>
 #include <tulp/protocol.hpp>
 #include <tulp/run.hpp>

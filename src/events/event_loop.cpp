@@ -27,7 +27,10 @@ EventLoop::EventLoop() {
   set_debug(text != nullptr && *text != '\0' && std::strcmp(text, "0") != 0);
 }
 
-EventLoop::~EventLoop() { forget_live_loop(*this); }
+EventLoop::~EventLoop() {
+  link_->cut();
+  forget_live_loop(*this);
+}
 
 // Forks.
 
@@ -72,6 +75,7 @@ EventLoop::RunScope::~RunScope() {
 }
 
 void EventLoop::destroy_services() noexcept {
+  link_->cut();
   while (!services_.empty()) {
     const auto service = std::move(services_.back().service);
     services_.pop_back();

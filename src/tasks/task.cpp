@@ -133,14 +133,15 @@ TaskControl* TaskControl::cancel_this_or_next(const std::string& message) noexce
   cancel_message_ = message.empty() ? nullptr : std::make_unique<std::string>(message);
   if (is_interrupted_) return nullptr;  // the CancelledError that is on its way serves this request too
   const bool is_woken = park_ != nullptr && is_queued();
-  if (park_ != nullptr && !is_woken && is_interruptible()) {
+  const bool is_waiting = park_ != nullptr && !is_woken && is_interruptible();
+  if (is_waiting && park_->can_be_left()) {
     TaskControl* next = nullptr;
     if (park_->pass_on(message, next)) return next;
     interrupt();
     return nullptr;
   }
   is_cancel_pending_ = true;
-  is_cancel_late_ = is_woken;
+  is_cancel_late_ = is_woken || is_waiting;
   return nullptr;
 }
 

@@ -115,13 +115,15 @@ class PollEventLoop final : public EventLoop {
     while (polled[0].revents != 0 && ::read(wake_up_[0], drained, sizeof drained) > 0) {
     }
     inbox_.take(ready_);
-    if (clock_ == Clock::manual && ready_.empty() && has_timer()) now_ = std::max(now_, timers_.begin()->first.first);
+    if (jumps() && ready_.empty() && has_timer()) now_ = std::max(now_, timers_.begin()->first.first);
   }
 
+  /// Time stands still while another thread has something for this loop.
+  bool jumps() const { return clock_ == Clock::manual && !is_expecting_post(); }
   bool has_timer() const { return !timers_.empty() && timers_.begin()->first.first != TimePoint::max(); }
   int milliseconds_to_wait() const {
-    if (!ready_.empty() || is_stopping_ || (clock_ == Clock::manual && has_timer())) return 0;
-    if (!has_timer()) return -1;
+    if (!ready_.empty() || is_stopping_ || (jumps() && has_timer())) return 0;
+    if (!has_timer() || clock_ == Clock::manual) return -1;
     const TimePoint next = timers_.begin()->first.first;
     if (next <= time()) return 0;
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(next - time()).count();

@@ -32,6 +32,8 @@ class Park {
  public:
   /// Unlinks the task from whatever would wake it.  Called when the task is cancelled while nothing has woken it yet.
   virtual void undo() noexcept = 0;
+  /// False if what is waited for must have ended before the task goes on: then a cancellation comes at the next park.
+  virtual bool can_be_left() noexcept { return true; }
   /// Passes a cancellation on to what is waited for, and stays parked until that has ended: true.  If that is a task, it
   /// is put into `next`, and the caller cancels it.
   virtual bool pass_on(const std::string& message, TaskControl*& next) noexcept;
