@@ -41,7 +41,7 @@ class PollEventLoop final : public EventLoop {
     const RunScope running(*this);
     do {
       wait();
-      while (!timers_.empty() && timers_.begin()->first.first <= time()) ready_.push(take_first_timer());
+      while (!timers_.empty() && timers_.begin()->first.first <= time()) queue_first_timer();
       for (std::size_t left = ready_.size(); left > 0 && !belongs_to_parent(); --left) run(ready_.pop());
       run_deferred();
     } while (!is_stopping_);
@@ -53,7 +53,7 @@ class PollEventLoop final : public EventLoop {
     if (!begin_close()) return;
     destroy_services();
     inbox_.close(ready_);
-    while (!timers_.empty()) ready_.push(take_first_timer());
+    while (!timers_.empty()) queue_first_timer();
     while (!ready_.empty()) ready_.pop().discard();
     is_emptied_ = true;
   }
@@ -89,10 +89,10 @@ class PollEventLoop final : public EventLoop {
   using TimerKey = std::pair<TimePoint, std::size_t>;
   static TimerKey key_of(const Timer& timer) { return {timer.when(), timer.position}; }
 
-  Runnable& take_first_timer() noexcept {
+  void queue_first_timer() noexcept {
     Timer& first = *timers_.begin()->second;
     stop_timer(first);
-    return first.target();
+    if (!first.target().is_queued()) ready_.push(first.target());  // something else may have woken it first
   }
 
   /// Queues what descriptors and other threads have, and sleeps for it if nothing else is to do.

@@ -101,3 +101,18 @@ TEST_CASE_METHOD(
   CHECK(Trace(trace.begin(), trace.begin() + 2) == Trace{"first refuses", "second refuses"});
   CHECK(Trace(trace.end() - 2, trace.end()) == Trace{"second destroyed", "first destroyed"});
 }
+
+TEST_CASE_METHOD(LoopTest,
+                 "a timer that is due when something else has queued its target already does not queue it twice") {
+  struct Counter final : Runnable {
+    void run() noexcept override { ++runs; }
+    int runs = 0;
+  } target;
+  Timer timer(target);
+  timer.set_when(loop().time());
+  loop().start_timer(timer);
+  loop().post(target);
+  run_once();
+  CHECK(target.runs == 1);
+  CHECK_FALSE(timer.is_scheduled());
+}
