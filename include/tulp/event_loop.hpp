@@ -219,6 +219,8 @@ class EventLoop {
   virtual void update_fd(FdWatch& watch) noexcept = 0;
   /// After this the loop does not touch `watch`, not even for events that it has fetched already.
   virtual void remove_fd(FdWatch& watch) noexcept = 0;
+  /// Whether a watch of this number has been added.
+  virtual bool is_watched(int fd) const noexcept = 0;
 
   // What the library's own upper floors keep in a loop.
 

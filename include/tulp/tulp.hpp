@@ -6,6 +6,7 @@
 #include <tulp/error.hpp>
 #include <tulp/event_loop.hpp>
 #include <tulp/executor.hpp>
+#include <tulp/fd.hpp>
 #include <tulp/future.hpp>
 #include <tulp/protocol.hpp>
 #include <tulp/run.hpp>

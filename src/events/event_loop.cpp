@@ -10,6 +10,7 @@
 
 #include "events/fd_callbacks.hpp"
 #include "events/live_loops.hpp"
+#include "events/policy.hpp"
 #include "events/signal_handlers.hpp"
 
 namespace tulp {
@@ -29,6 +30,7 @@ EventLoop::EventLoop() {
 
 EventLoop::~EventLoop() {
   link_->cut();
+  forget_event_loop(*this);
   forget_live_loop(*this);
 }
 

@@ -4,6 +4,7 @@
 #include <tulp/event_loop.hpp>
 
 #include "base/main_thread.hpp"
+#include "events/policy.hpp"
 
 namespace tulp {
 namespace {
@@ -21,7 +22,8 @@ EventLoop& EventLoopPolicy::get_event_loop() {
   if (loop_of_this_thread != nullptr) return *loop_of_this_thread;
   if (!is_main_thread())
     throw InvalidStateError("this thread has no event loop; set_event_loop() or run() gives it one");
-  if (main_loop_ == nullptr) main_loop_ = new_event_loop({});
+  main_loop_ = new_event_loop({});
+  loop_of_this_thread = main_loop_.get();
   return *main_loop_;
 }
 
@@ -41,6 +43,15 @@ void set_event_loop_policy(std::unique_ptr<EventLoopPolicy> next) {
 EventLoop& get_event_loop() {
   EventLoop* running = get_running_loop();
   return running != nullptr ? *running : get_event_loop_policy().get_event_loop();
+}
+
+EventLoop* present_event_loop() noexcept {
+  EventLoop* running = get_running_loop();
+  return running != nullptr ? running : loop_of_this_thread;
+}
+
+void forget_event_loop(const EventLoop& loop) noexcept {
+  if (loop_of_this_thread == &loop) loop_of_this_thread = nullptr;
 }
 
 void set_event_loop(EventLoop* loop) { get_event_loop_policy().set_event_loop(loop); }

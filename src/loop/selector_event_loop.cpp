@@ -182,6 +182,11 @@ void SelectorEventLoop::remove_fd(FdWatch& watch) noexcept {
   slots_[static_cast<std::size_t>(watch.fd())].watch = nullptr;
 }
 
+bool SelectorEventLoop::is_watched(int fd) const noexcept {
+  const auto number = static_cast<std::size_t>(fd);
+  return number < slots_.size() && slots_[number].watch != nullptr;
+}
+
 void SelectorEventLoop::deliver(const SelectorEvent& event) noexcept {
   if (event.token == wake_up_token) return drain_wake_up();
   const auto number = static_cast<std::uint32_t>(event.token);

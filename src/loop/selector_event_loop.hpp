@@ -34,6 +34,7 @@ class SelectorEventLoop final : public EventLoop {
   void add_fd(FdWatch& watch) override;
   void update_fd(FdWatch& watch) noexcept override;
   void remove_fd(FdWatch& watch) noexcept override;
+  bool is_watched(int fd) const noexcept override;
 
  private:
   void on_fork() noexcept override;

@@ -107,3 +107,11 @@ TEST_CASE("a program that ends with tasks on the policy's loop ends quietly") {
   CHECK(end.exited_with(0));
   CHECK(end.errors == "");
 }
+
+TEST_CASE("a loop that is destroyed is not its thread's any more") {
+  auto loop = new_event_loop();
+  set_event_loop(loop.get());
+  CHECK(&get_event_loop() == loop.get());
+  loop.reset();
+  CHECK_FALSE(get_event_loop().is_closed());  // the main thread's own again
+}

@@ -82,6 +82,7 @@ class PollEventLoop final : public EventLoop {
   }
   void update_fd(FdWatch&) noexcept override {}  // asked for in each wait()
   void remove_fd(FdWatch& watch) noexcept override { watches_.erase(watch.fd()); }
+  bool is_watched(int fd) const noexcept override { return watches_.count(fd) != 0; }
 
  private:
   void on_fork() noexcept override { is_stopping_ = true; }

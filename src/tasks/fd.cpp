@@ -1,0 +1,62 @@
+#include <tulp/fd.hpp>
+
+#include <cerrno>
+#include <string>
+
+#include <tulp/detail/task_control.hpp>
+#include <tulp/error.hpp>
+
+#include "base/sys.hpp"
+#include "events/fd_callbacks.hpp"
+#include "events/policy.hpp"
+
+namespace tulp {
+namespace detail {
+namespace {
+
+class FdPark final : public Park {
+ public:
+  FdPark(TaskControl& me, int fd, Direction direction)
+      : callbacks_(me.loop().service<FdCallbacks>()), fd_(fd), direction_(direction), waiter_{me} {
+    callbacks_.add_waiter(fd_, direction_, waiter_);
+  }
+  FdPark(const FdPark&) = delete;
+  FdPark& operator=(const FdPark&) = delete;
+  /// A descriptor that was closed has been forgotten, and its number may be somebody else's by now.
+  ~FdPark() {
+    if (!waiter_.was_closed) callbacks_.remove_waiter(fd_, direction_);
+  }
+  void undo() noexcept override {}
+  bool was_closed() const noexcept { return waiter_.was_closed; }
+
+ private:
+  FdCallbacks& callbacks_;
+  int fd_;
+  Direction direction_;
+  FdWaiter waiter_;
+};
+
+void wait_until_ready(int fd, Direction direction, const char* function) {
+  TaskControl& me = require_task(function);
+  throw_if_cancelled();
+  FdPark wait(me, fd, direction);
+  park(wait);
+  if (wait.was_closed()) throw_os_error(ECANCELED, std::string(function) + " of descriptor " + std::to_string(fd));
+}
+
+}  // namespace
+}  // namespace detail
+
+void wait_readable(int fd) { detail::wait_until_ready(fd, Direction::read, "wait_readable"); }
+void wait_writable(int fd) { detail::wait_until_ready(fd, Direction::write, "wait_writable"); }
+
+void close(int fd) {
+  if (EventLoop* loop = present_event_loop(); loop != nullptr && !loop->is_closed() && !loop->belongs_to_parent()) {
+    loop->service<detail::FdCallbacks>().forget(fd);
+    if (loop->is_watched(fd))
+      throw InvalidStateError("close: descriptor " + std::to_string(fd) + " belongs to a transport");
+  }
+  if (sys.close(fd) != 0 && errno != EINTR) throw_os_error(errno, "close descriptor " + std::to_string(fd));
+}
+
+}  // namespace tulp
