@@ -24,6 +24,10 @@ namespace tulp {
 template <class T>
 class Future;
 class Executor;
+class Address;
+struct AddressInfo;
+struct AddressInfoOptions;
+struct NameInfo;
 class Server;
 struct ConnectOptions;
 struct ServerOptions;
@@ -198,6 +202,23 @@ class EventLoop {
   Future<Server> create_server(Factory factory, std::string host, std::uint16_t port);
   template <class Factory>
   Future<Server> create_server(Factory factory, std::string host, std::uint16_t port, const ServerOptions& options);
+
+  // Names, looked up on a few threads that nothing else uses.  What needs no look-up needs no thread: a numeric address.
+  // Cancelling such a Future ends it at once, and leaves others that wait for the same answer alone.  Defined on floor 6.
+
+  /// What `host` stands for, as addresses with `port`, in the system's order and without repetition; at least one.  An
+  /// empty host is this machine: every address of it with AI_PASSIVE, else the loopback ones.  A question that is being
+  /// asked already is not asked again.  The Future's error: ResolveError, OsError.
+  /// Source: PEP 3156 "Internet name lookups"; getaddrinfo(3), whose short and padded numbers ("127.1") are refused here.
+  Future<std::vector<AddressInfo>> getaddrinfo(std::string host, std::uint16_t port);
+  Future<std::vector<AddressInfo>> getaddrinfo(std::string host, std::uint16_t port, const AddressInfoOptions& options);
+  /// With the port of a service: "https", or a number; an empty one is port 0.
+  Future<std::vector<AddressInfo>> getaddrinfo(std::string host, std::string service);
+  Future<std::vector<AddressInfo>> getaddrinfo(std::string host, std::string service,
+                                               const AddressInfoOptions& options);
+  /// The names of an address and its port, or their numbers where they have none or `flags` (NI_*) ask for those.
+  /// The Future's error: ResolveError, OsError.  Source: as getaddrinfo(); getnameinfo(3).
+  Future<NameInfo> getnameinfo(const Address& address, int flags = 0);
 
   // The core: what a loop must do.  Called by tasks, timers and transports, and implemented by each loop.
 

@@ -2,6 +2,7 @@
 #pragma once
 #include <tulp/address.hpp>
 #include <tulp/concurrent_future.hpp>
+#include <tulp/address_info.hpp>
 #include <tulp/duration.hpp>
 #include <tulp/error.hpp>
 #include <tulp/event_loop.hpp>

@@ -6,6 +6,7 @@
 #pragma once
 #include <netdb.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/types.h>
@@ -43,6 +44,8 @@ struct SystemCalls {
 
   int (*getaddrinfo)(const char*, const char*, const addrinfo*, addrinfo**);
   void (*freeaddrinfo)(addrinfo*);
+  int (*getnameinfo)(const sockaddr*, socklen_t, char*, socklen_t, char*, socklen_t, int);
+  int (*pthread_create)(pthread_t*, const pthread_attr_t*, void* (*)(void*), void*);
 
   int (*poll)(pollfd*, nfds_t, int);
   int (*epoll_create1)(int);

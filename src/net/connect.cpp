@@ -111,7 +111,7 @@ std::unique_ptr<SocketStream> connect_tcp(const std::string& host, std::uint16_t
   const std::string target = target_name(host, port);
   try {
     return with_timeout(options.timeout, [&] {
-      return connect_to_one_of(resolve({.host = host, .port = port, .family = options.family}), target, options);
+      return connect_to_one_of(resolve(host, port, {.family = options.family, .type = SOCK_STREAM}), target, options);
     });
   } catch (const TimeoutError& error) {
     throw TimeoutError("connect " + target + ": " + error.what());

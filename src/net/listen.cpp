@@ -36,7 +36,7 @@ bool is_family_missing(const OsError& error) {
 }  // namespace
 
 std::vector<UniqueFd> listen_tcp(const std::string& host, std::uint16_t port, const ServerOptions& options) {
-  const auto addresses = resolve({.host = host, .port = port, .family = options.family, .is_passive = true});
+  const auto addresses = resolve(host, port, {.family = options.family, .type = SOCK_STREAM, .flags = AI_PASSIVE});
   std::vector<UniqueFd> sockets;
   std::exception_ptr missing;
   for (const Address& address : addresses) {

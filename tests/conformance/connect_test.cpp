@@ -60,16 +60,6 @@ auto recorder() {
   return [] { return std::make_shared<Recorder>(); };
 }
 
-template <class Call>
-std::string message_of(Call call) {
-  try {
-    call();
-  } catch (const std::exception& error) {
-    return error.what();
-  }
-  return "nothing was thrown";
-}
-
 }  // namespace
 
 TEST_CASE_METHOD(NetTest,

@@ -267,6 +267,17 @@ inline int errno_of(const std::exception_ptr& error) {
   }
 }
 
+/// what() of what `call` throws.
+template <class Call>
+std::string message_of(Call call) {
+  try {
+    call();
+  } catch (const std::exception& error) {
+    return error.what();
+  }
+  return "nothing was thrown";
+}
+
 /// As LoopTest, with connections.  The process ends if a test hangs.
 class NetTest : public LoopTest {
  public:

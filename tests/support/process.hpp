@@ -1,13 +1,16 @@
-// What a test does with processes and their stderr: a child that may die, and stderr read back.
+// What a test does with processes, their threads and their stderr: a child that may die, and stderr read back.
 #pragma once
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <string>
+#include <thread>
 
 #include "support/catch.hpp"
 
@@ -45,6 +48,18 @@ class CapturedStderr {
   int saved_;
   int file_;
 };
+
+inline std::size_t thread_count() {
+  std::size_t count = 0;
+  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator("/proc/self/task")) ++count;
+  return count;
+}
+
+/// Waits until the process has no more than `count` threads.
+inline void wait_for_threads(std::size_t count) {
+  for (int i = 0; i < 10'000 && thread_count() > count; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  CHECK(thread_count() <= count);
+}
 
 struct ChildEnd {
   int status;
