@@ -199,6 +199,12 @@ class EventLoop {
   template <class Factory>
   auto create_connection(Factory factory, std::string host, std::uint16_t port, const ConnectOptions& options);
   template <class Factory>
+  auto create_connection(Factory factory, const ConnectOptions& options);
+  template <class Factory>
+  auto connect_accepted_socket(Factory factory, int sock);
+  template <class Factory>
+  auto connect_accepted_socket(Factory factory, int sock, ConnectOptions options);
+  template <class Factory>
   Future<Server> create_server(Factory factory, std::string host, std::uint16_t port);
   template <class Factory>
   Future<Server> create_server(Factory factory, std::string host, std::uint16_t port, const ServerOptions& options);

@@ -115,10 +115,14 @@ struct Streams {
   StreamWriter writer;
 };
 
+/// Tries the addresses of the host as RFC 8305 ("Happy Eyeballs") has it.
 /// Parks: until the connection stands.  Cancel: there is none.
-/// Throws: ResolveError - the name has no address; OsError, of the kind that the attempts had - all addresses failed;
-/// TimeoutError - options.timeout.
+/// Throws: ResolveError - the name has no address, as an empty one; OsError, of the kind that the attempts had - all
+/// addresses failed; TimeoutError - options.timeout.
 Streams open_connection(std::string host, std::uint16_t port, ConnectOptions options = {});
+/// Over options.sock.  Does not park.
+/// Throws: std::invalid_argument - it is no stream socket; OsError - it is not connected, or not any more.
+Streams open_connection(ConnectOptions options);
 
 /// Calls `handler(reader, writer)` in a task of its own for each connection.  A handler that throws is reported; its
 /// connection is closed when it drops its writer.  An empty host is every address of this machine.

@@ -7,6 +7,7 @@
 #include <tulp/task.hpp>
 
 #include <any>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -84,9 +85,26 @@ struct ConnectOptions {
   /// How long all attempts together may take.
   Duration timeout = Duration::max();
   /// Where the connection comes from; addresses of another family are not tried.
-  std::optional<Address> local_address = std::nullopt;
+  std::optional<Address> local_addr = std::nullopt;
   /// For streams: the longest line or record that readline() and readuntil() accept.
   std::size_t limit_bytes = 64 * 1024;
+  /// What the socket speaks, such as IPPROTO_MPTCP; 0 is TCP.
+  int proto = 0;
+  /// AI_* flags for the look-up of the name.
+  int flags = 0;
+  /// How long an attempt has before the next address is tried beside it; with Duration::max() it has to fail first.
+  /// Source: RFC 8305 section 5, Connection Attempt Delay.
+  Duration happy_eyeballs_delay = std::chrono::milliseconds(250);
+  /// How many addresses of the first one's family come before the families alternate; with 0 they stay in the order of
+  /// the look-up.  Source: RFC 8305 section 4, First Address Family Count.
+  unsigned interleave = 1;
+  /// Sends small segments at once (TCP_NODELAY).
+  bool nodelay = true;
+  /// Asks a silent peer from time to time whether it is there (SO_KEEPALIVE).
+  bool keep_alive = false;
+  /// A connected stream socket to use instead of making one; there is no host then.  It belongs to tulp from the call on,
+  /// whatever becomes of it, unless that throws std::invalid_argument.
+  int sock = -1;
 };
 
 /// What create_connection() gives.
@@ -98,30 +116,63 @@ struct Connection {
 
 namespace detail {
 using ProtocolFactory = UniqueFunction<std::shared_ptr<BaseProtocol>()>;
-/// Parks: until the connection stands and connection_made has run.
-std::shared_ptr<Transport> connect_transport(ProtocolFactory factory, const std::string& host, std::uint16_t port,
-                                             const ConnectOptions& options);
+/// Connects, and joins the transport to the protocol that it makes.  Parks: until connection_made has run.
+using Connector = UniqueFunction<std::shared_ptr<Transport>(ProtocolFactory)>;
+
+Connector connector(std::string host, std::uint16_t port, const ConnectOptions& options);
+/// Over options.sock.
+Connector connector(const ConnectOptions& options);
+
+/// Connects in a task of its own.
+template <class Factory>
+auto start_connecting(EventLoop& loop, const char* name, const void* caller, Factory factory, Connector connect) {
+  using P = typename std::invoke_result_t<Factory&>::element_type;
+  auto work = [factory = std::move(factory), connect = std::move(connect)]() mutable {
+    std::shared_ptr<P> protocol;
+    auto transport = connect([&] { return protocol = factory(); });
+    return Connection<P>{std::move(transport), std::move(protocol)};
+  };
+  return Future<Connection<P>>(start_task(loop, {.name = name}, caller, std::move(work)));
+}
 }  // namespace detail
 
 /// Connects to `host`, makes a protocol with `factory()`, which returns a std::shared_ptr, and joins the two.  The Future
 /// is done when connection_made has run; cancelling it ends the attempt.  Its error: ResolveError, OsError, TimeoutError.
+/// The addresses of the host are tried as RFC 8305 ("Happy Eyeballs") has it; the error of all speaks of each.
+/// Throws: std::invalid_argument - options.sock is no stream socket, or there is a host beside it.
 /// Source: PEP 3156 "Internet name lookups", create_connection.
 template <class Factory>
 auto EventLoop::create_connection(Factory factory, std::string host, std::uint16_t port,
                                   const ConnectOptions& options) {
-  using P = typename std::invoke_result_t<Factory&>::element_type;
-  auto connect = [factory = std::move(factory), host = std::move(host), port, options]() mutable {
-    std::shared_ptr<P> protocol;
-    auto transport = detail::connect_transport([&] { return protocol = factory(); }, host, port, options);
-    return Connection<P>{std::move(transport), std::move(protocol)};
-  };
-  return Future<Connection<P>>(
-      detail::start_task(*this, {.name = "create_connection"}, TULP_CALLER, std::move(connect)));
+  return detail::start_connecting(*this, "create_connection", TULP_CALLER, std::move(factory),
+                                  detail::connector(std::move(host), port, options));
 }
 
 template <class Factory>
 auto EventLoop::create_connection(Factory factory, std::string host, std::uint16_t port) {
   return create_connection(std::move(factory), std::move(host), port, ConnectOptions{});
+}
+
+/// Over options.sock.  The Future's error: OsError - it is not connected, or not any more.
+/// Throws: std::invalid_argument - it is no stream socket.
+template <class Factory>
+auto EventLoop::create_connection(Factory factory, const ConnectOptions& options) {
+  return detail::start_connecting(*this, "create_connection", TULP_CALLER, std::move(factory),
+                                  detail::connector(options));
+}
+
+/// As create_connection() over `sock`, which has come out of an accept(2) elsewhere.
+/// Source: asyncio.loop.connect_accepted_socket.
+template <class Factory>
+auto EventLoop::connect_accepted_socket(Factory factory, int sock, ConnectOptions options) {
+  options.sock = sock;
+  return detail::start_connecting(*this, "connect_accepted_socket", TULP_CALLER, std::move(factory),
+                                  detail::connector(options));
+}
+
+template <class Factory>
+auto EventLoop::connect_accepted_socket(Factory factory, int sock) {
+  return connect_accepted_socket(std::move(factory), sock, ConnectOptions{});
 }
 
 }  // namespace tulp

@@ -1,10 +1,10 @@
 #include "net/socket.hpp"
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <sys/socket.h>
+#include <fcntl.h>
 
 #include <cerrno>
+#include <cstring>
+#include <stdexcept>
 
 #include <tulp/error.hpp>
 
@@ -21,17 +21,30 @@ Address ask(int socket, Call call) noexcept {
 
 }  // namespace
 
-UniqueFd make_stream_socket(int family) {
-  UniqueFd socket(sys.socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+UniqueFd make_stream_socket(int family, int proto) {
+  UniqueFd socket(sys.socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, proto));
   if (!socket) throw_os_error(errno, "socket");
   return socket;
+}
+
+void check_stream_socket(int socket) {
+  int type = 0;
+  socklen_t size = sizeof type;
+  if (sys.getsockopt(socket, SOL_SOCKET, SO_TYPE, &type, &size) != 0)
+    throw std::invalid_argument("descriptor " + std::to_string(socket) + ": " + std::strerror(errno));
+  if (type != SOCK_STREAM)
+    throw std::invalid_argument("descriptor " + std::to_string(socket) + " is not a stream socket");
+}
+
+UniqueFd take_socket(int socket) noexcept {
+  sys.fcntl(socket, F_SETFD, FD_CLOEXEC);
+  sys.fcntl(socket, F_SETFL, sys.fcntl(socket, F_GETFL, 0) | O_NONBLOCK);
+  return UniqueFd(socket);
 }
 
 void set_option(int socket, int level, int option, int value) noexcept {
   sys.setsockopt(socket, level, option, &value, sizeof value);
 }
-
-void set_no_delay(int socket) noexcept { set_option(socket, IPPROTO_TCP, TCP_NODELAY, 1); }
 
 void reset_on_close(int socket) noexcept {
   const linger now{.l_onoff = 1, .l_linger = 0};

@@ -1,5 +1,8 @@
 // Sockets: making them and their options.  Floor 6, net.
 #pragma once
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
 #include <tulp/address.hpp>
 
 #include "base/unique_fd.hpp"
@@ -7,10 +10,19 @@
 namespace tulp::detail {
 
 /// A non-blocking, close-on-exec stream socket.  Throws: OsError.
-UniqueFd make_stream_socket(int family);
+UniqueFd make_stream_socket(int family, int proto = 0);
+/// Throws: std::invalid_argument - `socket` is none, or not one for streams.
+void check_stream_socket(int socket);
+/// Makes a socket that comes from elsewhere non-blocking and close-on-exec.  It has been checked.
+UniqueFd take_socket(int socket) noexcept;
+
 void set_option(int socket, int level, int option, int value) noexcept;
-/// Sends small segments at once.  Harmless for sockets that are not TCP.
-void set_no_delay(int socket) noexcept;
+/// Sets what ConnectOptions and ServerOptions say of each connection.  Harmless for sockets that are not TCP.
+template <class Options>
+void tune(int socket, const Options& options) noexcept {
+  if (options.nodelay) set_option(socket, IPPROTO_TCP, TCP_NODELAY, 1);
+  if (options.keep_alive) set_option(socket, SOL_SOCKET, SO_KEEPALIVE, 1);
+}
 /// Lets close(2) send a reset instead of what is buffered.
 void reset_on_close(int socket) noexcept;
 /// Throws: OsError - "bind 127.0.0.1:80: Address already in use".

@@ -10,10 +10,26 @@ namespace tulp {
 
 using detail::Stream;
 
+namespace {
+
+Streams open_streams(EventLoop& loop, std::unique_ptr<detail::ByteStream> bytes, const ConnectOptions& options) {
+  auto stream = Stream::open(loop, std::move(bytes));
+  return {StreamReader(stream, options.limit_bytes), StreamWriter(stream)};
+}
+
+}  // namespace
+
 Streams open_connection(std::string host, std::uint16_t port, ConnectOptions options) {
   EventLoop& loop = detail::require_task("open_connection").loop();
-  auto stream = Stream::open(loop, detail::connect_tcp(host, port, options));
-  return {StreamReader(stream, options.limit_bytes), StreamWriter(stream)};
+  if (options.sock >= 0)
+    return open_streams(loop, detail::use_connected(loop, detail::take_connected(host, port, options), options),
+                        options);
+  return open_streams(loop, detail::connect_tcp(host, port, options), options);
+}
+
+Streams open_connection(ConnectOptions options) {
+  EventLoop& loop = detail::require_task("open_connection").loop();
+  return open_streams(loop, detail::use_connected(loop, detail::take_connected({}, 0, options), options), options);
 }
 
 Server start_server(std::function<void(StreamReader, StreamWriter)> handler, std::string host, std::uint16_t port,

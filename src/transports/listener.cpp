@@ -121,7 +121,7 @@ std::shared_ptr<Listener> Listener::open(EventLoop& loop, std::vector<UniqueFd> 
 
 void Listener::take(UniqueFd socket, const Address& peer) noexcept {
   try {
-    set_no_delay(socket.get());
+    set_option(socket.get(), IPPROTO_TCP, TCP_NODELAY, 1);
     auto transport = accept_(std::make_unique<SocketStream>(loop_, std::move(socket), peer));
     ++connection_count_;
     transport->on_gone([self = shared_from_this()] { self->on_connection_gone(); });

@@ -6,55 +6,24 @@
 #include <tulp/wait.hpp>
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 
 #include <algorithm>
 #include <cstdlib>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
+#include "support/names.hpp"
 #include "support/net.hpp"
 
 using namespace tulp;
 using namespace tulp::test;
 
 namespace {
-
-/// getaddrinfo() that knows the addresses of one test's names; the last element of an address is its port's offset.
-class FakeNames {
- public:
-  explicit FakeNames(std::vector<std::string> addresses) {
-    table() = std::move(addresses);
-    sys.getaddrinfo = [](const char*, const char* service, const addrinfo*, addrinfo** found) {
-      *found = nullptr;
-      for (auto at = table().rbegin(); at != table().rend(); ++at) {
-        addrinfo hints{};
-        hints.ai_flags = AI_NUMERICHOST;
-        hints.ai_socktype = SOCK_STREAM;
-        addrinfo* one = nullptr;
-        if (::getaddrinfo(at->c_str(), service, &hints, &one) != 0) return EAI_NONAME;
-        one->ai_next = *found;
-        *found = one;
-      }
-      return *found != nullptr ? 0 : EAI_NONAME;
-    };
-    sys.freeaddrinfo = [](addrinfo* first) {
-      while (first != nullptr) {
-        addrinfo* next = std::exchange(first->ai_next, nullptr);
-        ::freeaddrinfo(first);
-        first = next;
-      }
-    };
-  }
-
- private:
-  static std::vector<std::string>& table() {
-    static std::vector<std::string> names;
-    return names;
-  }
-  PatchedSystem patched_;
-};
 
 auto recorder() {
   return [] { return std::make_shared<Recorder>(); };
@@ -203,14 +172,12 @@ TEST_CASE_METHOD(NetTest, "a local address is where the connection comes from; o
   const PlainListener listener;
   const FakeNames names({"::1", "127.0.0.1"});
   run([&] {
-    Streams streams =
-        open_connection("both.example", listener.port(), {.local_address = Address::parse("127.0.0.9", 0)});
+    Streams streams = open_connection("both.example", listener.port(), {.local_addr = Address::parse("127.0.0.9", 0)});
     CHECK(streams.writer.get_extra_info<Address>("sockname")->host() == "127.0.0.9");
     streams.writer.transport().abort();
-    CHECK_THROWS_AS(open_connection("127.0.0.1", listener.port(), {.local_address = Address::parse("192.0.2.1", 0)}),
+    CHECK_THROWS_AS(open_connection("127.0.0.1", listener.port(), {.local_addr = Address::parse("192.0.2.1", 0)}),
                     OsError);
-    CHECK_THROWS_AS(open_connection("127.0.0.1", listener.port(), {.local_address = Address::parse("::1", 0)}),
-                    OsError);
+    CHECK_THROWS_AS(open_connection("127.0.0.1", listener.port(), {.local_addr = Address::parse("::1", 0)}), OsError);
   });
 }
 
@@ -263,29 +230,6 @@ TEST_CASE_METHOD(NetTest, "a connect that a signal interrupts goes on in the bac
   };
   run([&] { open_connection("127.0.0.1", listener.port()).writer.transport().abort(); });
 }
-
-namespace {
-
-/// An address to which connecting neither succeeds nor fails: the listener's queue is full.
-class BlackHole {
- public:
-  BlackHole() : listener_(0, 0) {
-    // Linux takes one connection more than the backlog, and ignores the rest for seconds.
-    for (int i = 0; i < 4; ++i) {
-      const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-      const sockaddr_in address = loopback_address(listener_.port());
-      static_cast<void>(::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address));
-      waiting_.emplace_back(fd);
-    }
-  }
-  std::uint16_t port() const { return listener_.port(); }
-
- private:
-  PlainListener listener_;
-  std::vector<Peer> waiting_;
-};
-
-}  // namespace
 
 TEST_CASE_METHOD(NetTest, "cancelling the Future of create_connection ends the attempt and closes its socket") {
   const BlackHole nowhere;
@@ -349,6 +293,183 @@ TEST_CASE_METHOD(NetTest,
   CHECK_THROWS_AS(open_connection("127.0.0.1", listener.port()), InvalidStateError);
   loop().call_soon([&] { CHECK_THROWS_AS(open_connection("127.0.0.1", listener.port()), InvalidStateError); });
   settle();
+}
+
+TEST_CASE_METHOD(NetTest, "an empty host name is a ResolveError, and not this machine") {
+  PatchedSystem patched;
+  sys.getaddrinfo = [](const char*, const char*, const addrinfo*, addrinfo**) { return std::abort(), 0; };
+  const PlainListener listener;
+  run([&] { CHECK_THROWS_AS(open_connection("", listener.port()), ResolveError); });
+  auto connecting = loop().create_connection(recorder(), "", listener.port());
+  CHECK_THROWS_AS(loop().run_until_complete(connecting), ResolveError);
+}
+
+TEST_CASE_METHOD(NetTest, "flags of the look-up and the protocol of the socket are what the options say") {
+  const PlainListener listener;
+  const FakeNames names({"127.0.0.1"});
+  static int flags, proto;
+  static decltype(sys.getaddrinfo) resolve;
+  resolve = std::exchange(sys.getaddrinfo,
+                          [](const char* host, const char* service, const addrinfo* hints, addrinfo** found) {
+                            flags = hints->ai_flags;
+                            return resolve(host, service, hints, found);
+                          });
+  sys.socket = [](int family, int type, int protocol) {
+    proto = protocol;
+    return ::socket(family, type, 0);
+  };
+  run([&] {
+    const ConnectOptions options{.proto = IPPROTO_SCTP, .flags = AI_ADDRCONFIG};
+    open_connection("name.example", listener.port(), options).writer.transport().abort();
+  });
+  CHECK(flags == AI_ADDRCONFIG);
+  CHECK(proto == IPPROTO_SCTP);
+  loop().close();
+}
+
+TEST_CASE_METHOD(NetTest, "nodelay is on and keep_alive off, unless the options say otherwise") {
+  const PlainListener listener;
+  run([&] {
+    const auto options_of = [](const StreamWriter& writer) {
+      int values[2] = {};
+      socklen_t size = sizeof values[0];
+      const int socket = writer.get_extra_info<int>("socket").value();
+      ::getsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &values[0], &size);
+      ::getsockopt(socket, SOL_SOCKET, SO_KEEPALIVE, &values[1], &size);
+      return std::pair(values[0] != 0, values[1] != 0);
+    };
+    Streams usual = open_connection("127.0.0.1", listener.port());
+    CHECK(options_of(usual.writer) == std::pair(true, false));
+    Streams other = open_connection("127.0.0.1", listener.port(), {.nodelay = false, .keep_alive = true});
+    CHECK(options_of(other.writer) == std::pair(false, true));
+    usual.writer.transport().abort();
+    other.writer.transport().abort();
+  });
+}
+
+// Sockets that come from elsewhere.
+
+namespace {
+
+int blocking_connection(std::uint16_t port) {
+  const int fd = ::socket(AF_INET, SOCK_STREAM, 0);
+  const sockaddr_in address = loopback_address(port);
+  REQUIRE(::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
+  return fd;
+}
+
+}  // namespace
+
+TEST_CASE_METHOD(NetTest, "a connected socket is used as it is, non-blocking and close-on-exec from then on") {
+  const PlainListener listener;
+  const int fd = blocking_connection(listener.port());
+  auto protocol = std::make_shared<Recorder>();
+  loop().run_until_complete(loop().create_connection([&] { return protocol; }, {.sock = fd}));
+  CHECK(protocol->transport->get_extra_info<int>("socket") == fd);
+  CHECK(protocol->transport->get_extra_info<Address>("peername")->port() == listener.port());
+  CHECK((::fcntl(fd, F_GETFL) & O_NONBLOCK) != 0);
+  CHECK((::fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0);
+  Peer peer = listener.accept();
+  peer.send("hello");
+  until([&] { return protocol->received == "hello"; });
+  protocol->transport->close();
+  until([&] { return peer.is_over(); });
+}
+
+TEST_CASE_METHOD(NetTest, "connect_accepted_socket serves what was accepted elsewhere") {
+  const PlainListener listener;
+  Peer peer = Peer::connect(listener.port());
+  auto protocol = std::make_shared<Recorder>();
+  const int fd = ::accept(listener.fd(), nullptr, nullptr);
+  auto connection = loop().run_until_complete(loop().connect_accepted_socket([&] { return protocol; }, fd));
+  CHECK(connection.protocol == protocol);
+  CHECK(protocol->trace == Trace{"made"});
+  connection.transport->write("welcome");
+  connection.transport->close();
+  until([&] { return peer.is_over(); });
+  CHECK(peer.received == "welcome");
+}
+
+TEST_CASE_METHOD(NetTest, "open_connection over a socket gives its streams; one of a pair of Unix sockets does too") {
+  int pair[2];
+  REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+  Peer peer(pair[1]);
+  run([&] {
+    auto [reader, writer] = open_connection({.sock = pair[0]});
+    peer.send("one\ntwo\n");
+    CHECK(reader.readline() == "one\n");
+    CHECK(reader.readline() == "two\n");
+    writer.write("three");
+    writer.close();
+    writer.wait_closed();
+  });
+  CHECK(peer.is_over());
+  CHECK(peer.received == "three");
+}
+
+TEST_CASE_METHOD(NetTest,
+                 "a socket and a host, neither of them, and what is no stream socket are the caller's errors") {
+  const PlainListener listener;
+  const Peer connected(blocking_connection(listener.port()));
+  const Peer datagrams(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  int pipe[2];
+  REQUIRE(::pipe2(pipe, O_CLOEXEC) == 0);
+  CHECK_THROWS_AS(loop().create_connection(recorder(), "localhost", 0, {.sock = connected.fd()}),
+                  std::invalid_argument);
+  CHECK_THROWS_AS(loop().create_connection(recorder(), "", 80, {.sock = connected.fd()}), std::invalid_argument);
+  CHECK_THROWS_AS(loop().create_connection(recorder(), ConnectOptions{}), std::invalid_argument);
+  for (const int fd : {datagrams.fd(), pipe[0], 9999}) {
+    CHECK_THROWS_AS(loop().create_connection(recorder(), {.sock = fd}), std::invalid_argument);
+    run([&] { CHECK_THROWS_AS(open_connection({.sock = fd}), std::invalid_argument); });
+  }
+  CHECK_THROWS_AS(loop().connect_accepted_socket(recorder(), -1), std::invalid_argument);
+  CHECK(::fcntl(connected.fd(), F_GETFD) >= 0);  // they are the caller's still
+  CHECK(::fcntl(pipe[0], F_GETFD) >= 0);
+  ::close(pipe[0]);
+  ::close(pipe[1]);
+}
+
+TEST_CASE_METHOD(NetTest, "a socket that is not connected, or not any more, is an OsError, and closed") {
+  const std::size_t before = open_fd_count();
+  const int fresh = ::socket(AF_INET, SOCK_STREAM, 0);
+  auto connecting = loop().create_connection(recorder(), {.sock = fresh});
+  CHECK_THROWS_AS(loop().run_until_complete(connecting), OsError);
+  CHECK(errno_of(connecting.exception()) == ENOTCONN);
+  {
+    const PlainListener listener;
+    const int fd = blocking_connection(listener.port());
+    listener.accept().reset();
+    auto accepted = loop().connect_accepted_socket(recorder(), fd);
+    CHECK_THROWS_AS(loop().run_until_complete(accepted), ConnectionResetError);
+  }
+  CHECK(open_fd_count() == before);
+}
+
+TEST_CASE_METHOD(NetTest,
+                 "a socket that was given away is closed, even if its Future is cancelled before it has begun") {
+  const PlainListener listener;
+  Peer peer;
+  const std::size_t before = open_fd_count();
+  {
+    auto connecting = loop().create_connection(recorder(), {.sock = blocking_connection(listener.port())});
+    peer = listener.accept();
+    connecting.cancel();
+    settle();
+    CHECK(connecting.cancelled());
+  }
+  CHECK(peer.is_over());
+  CHECK(open_fd_count() == before + 1);
+}
+
+TEST_CASE_METHOD(NetTest, "a protocol factory that throws closes the socket, and its exception is the Future's") {
+  const PlainListener listener;
+  const auto throwing = []() -> std::shared_ptr<Recorder> { throw std::runtime_error("no protocol"); };
+  auto over = loop().create_connection(throwing, {.sock = blocking_connection(listener.port())});
+  CHECK_THROWS_AS(loop().run_until_complete(over), std::runtime_error);
+  CHECK(listener.accept().is_over());
+  auto to = loop().create_connection(throwing, "127.0.0.1", listener.port());
+  CHECK_THROWS_AS(loop().run_until_complete(to), std::runtime_error);
+  CHECK(listener.accept().is_over());
 }
 
 TEST_CASE_METHOD(NetTest, "IPv6 works as IPv4 does") {

@@ -1,0 +1,123 @@
+#include "net/happy_eyeballs.hpp"
+
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include <tulp/error.hpp>
+
+#include "net/socket.hpp"
+
+namespace tulp::detail {
+
+std::vector<Address> interleave(const std::vector<Address>& addresses, std::size_t first_count) {
+  if (first_count == 0 || addresses.empty()) return addresses;
+  std::vector<std::vector<Address>> families;  // each in its order, none of them empty
+  for (const Address& address : addresses) {
+    const auto is_of_its_family = [&](const auto& family) { return family.front().family() == address.family(); };
+    const auto found = std::find_if(families.begin(), families.end(), is_of_its_family);
+    if (found != families.end())
+      found->push_back(address);
+    else
+      families.push_back({address});
+  }
+  std::vector<Address>& first = families.front();
+  const auto lead_end = first.begin() + static_cast<std::ptrdiff_t>(std::min(first_count, first.size())) - 1;
+  std::vector<Address> ordered(first.begin(), lead_end);
+  first.erase(first.begin(), lead_end);
+  for (std::size_t i = 0; ordered.size() < addresses.size(); ++i) {
+    for (const auto& family : families) {
+      if (i < family.size()) ordered.push_back(family[i]);
+    }
+  }
+  return ordered;
+}
+
+ConnectRace::ConnectRace(TaskControl& me, const std::vector<Address>& addresses, const ConnectOptions& options)
+    : me_(me), options_(options) {
+  for (const Address& address : interleave(addresses, options.interleave)) attempts_.push_back({address});
+}
+
+ConnectRace::~ConnectRace() { undo(); }
+
+std::unique_ptr<SocketStream> ConnectRace::run() {
+  for (;;) {
+    if (is_next_due())
+      begin(attempts_[begun_count_++]);
+    else if (is_any_under_way())
+      wait();
+    else
+      return nullptr;
+    for (Attempt& attempt : attempts_) {
+      if (attempt.stream && stands(attempt)) return std::move(attempt.stream);
+    }
+  }
+}
+
+bool ConnectRace::is_next_due() const {
+  if (begun_count_ == attempts_.size()) return false;
+  return begun_count_ == 0 || attempts_[begun_count_ - 1].error != 0 || me_.loop().time() >= next_.when();
+}
+
+bool ConnectRace::is_any_under_way() const {
+  return std::any_of(attempts_.begin(), attempts_.end(),
+                     [](const Attempt& attempt) { return attempt.stream != nullptr; });
+}
+
+void ConnectRace::begin(Attempt& attempt) {
+  next_.set_when(after(me_.loop().time(), options_.happy_eyeballs_delay));
+  const Address& address = attempt.address;
+  if (options_.local_addr && options_.local_addr->family() != address.family()) {
+    attempt.error = EAFNOSUPPORT;
+    return;
+  }
+  try {
+    UniqueFd socket = make_stream_socket(address.family(), options_.proto);
+    if (options_.local_addr) bind_socket(socket.get(), *options_.local_addr);
+    tune(socket.get(), options_);
+    if (sys.connect(socket.get(), address.data(), address.size()) != 0 && errno != EINPROGRESS && errno != EINTR) {
+      attempt.error = errno;
+      return;
+    }
+    // Watched only now: a socket that has never been connected reports a hang-up.
+    attempt.stream = std::make_unique<SocketStream>(me_.loop(), std::move(socket), address);
+  } catch (const OsError& error) {
+    attempt.error = error.code().value();
+  }
+}
+
+/// Asks the kernel, for a report of readiness is a hint.  An attempt that has failed is closed.
+bool ConnectRace::stands(Attempt& attempt) {
+  const int fd = attempt.stream->fd();
+  if (peer_address(fd).family() == AF_UNSPEC) {
+    attempt.error = pending_error(fd);
+  } else if (local_address(fd) == attempt.address) {
+    // A port of this machine's own range may be dialled from itself, and then talks to itself.
+    attempt.error = ECONNREFUSED;
+  } else {
+    return true;
+  }
+  if (attempt.error != 0) attempt.stream = nullptr;
+  return false;
+}
+
+/// Parks: until there is something to look at, or the next attempt is due.
+void ConnectRace::wait() {
+  throw_if_cancelled();
+  for (const Attempt& attempt : attempts_) {
+    if (attempt.stream) attempt.stream->arm(Direction::write, me_);
+  }
+  if (begun_count_ < attempts_.size()) me_.loop().start_timer(next_);
+  park(*this);
+  undo();
+}
+
+void ConnectRace::undo() noexcept {
+  me_.loop().stop_timer(next_);
+  for (const Attempt& attempt : attempts_) {
+    if (attempt.stream) attempt.stream->disarm(Direction::write);
+  }
+}
+
+}  // namespace tulp::detail
