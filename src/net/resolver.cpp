@@ -45,6 +45,7 @@ class Resolver::Job : public Runnable, public std::enable_shared_from_this<Job> 
 
   void run() noexcept final {
     const auto self = std::move(queued_);
+    resolver_.loop_.end_expected_post();
     resolver_.jobs_.erase(question_);
     answer();
   }
@@ -160,6 +161,7 @@ Future<T> Resolver::ask(std::string question, UniqueFunction<T()> look_up) {
     return static_cast<JobOf<T>&>(*found->second).add_lookup();
   auto job = std::make_shared<JobOf<T>>(*this, question, std::move(look_up));
   enqueue(job);
+  loop_.expect_post();
   jobs_.emplace(std::move(question), job);
   return job->add_lookup();
 }
@@ -192,6 +194,7 @@ void Resolver::abandon(Job& job) {
   const auto found = std::find(shared_->jobs.begin(), shared_->jobs.end(), keep);
   if (found == shared_->jobs.end()) return;
   shared_->jobs.erase(found);
+  loop_.end_expected_post();
   jobs_.erase(job.question());
 }
 
