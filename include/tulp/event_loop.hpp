@@ -209,6 +209,11 @@ class EventLoop {
   template <class Factory>
   Future<Server> create_server(Factory factory, std::string host, std::uint16_t port, const ServerOptions& options);
 
+  template <class Factory>
+  auto connect_read_pipe(Factory factory, int fd);
+  template <class Factory>
+  auto connect_write_pipe(Factory factory, int fd);
+
   // Names, looked up on a few threads that nothing else uses.  What needs no look-up needs no thread: a numeric address.
   // Cancelling such a Future ends it at once, and leaves others that wait for the same answer alone.  Defined on floor 6.
 

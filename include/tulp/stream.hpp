@@ -33,7 +33,7 @@ inline constexpr std::size_t to_eof = static_cast<std::size_t>(-1);
 /// Source: asyncio.StreamReader.
 class StreamReader {
  public:
-  explicit StreamReader(std::shared_ptr<detail::Stream> stream, std::size_t limit_bytes);
+  explicit StreamReader(std::shared_ptr<detail::Stream> stream, std::size_t limit_bytes = 64 * 1024);
   StreamReader(StreamReader&&) noexcept;
   StreamReader& operator=(StreamReader&&) noexcept;
   ~StreamReader();
@@ -123,6 +123,19 @@ Streams open_connection(std::string host, std::uint16_t port, ConnectOptions opt
 /// Over options.sock.  Does not park.
 /// Throws: std::invalid_argument - it is no stream socket; OsError - it is not connected, or not any more.
 Streams open_connection(ConnectOptions options);
+
+/// The reading end of a pipe, a FIFO, a socket or a character device, which is closed when the reader is dropped.  Does
+/// not park.  Throws: std::invalid_argument - it is nothing of this; the descriptor is the caller's then; OsError.
+StreamReader open_read_pipe(int fd);
+/// The writing end.  As open_read_pipe(); SIGPIPE is ignored as EventLoop::connect_write_pipe() says.
+StreamWriter open_write_pipe(int fd);
+
+/// Standard input, be it a terminal, a pipe, a socket or a file.  A file is read without parking.  Other processes that
+/// share the terminal or the pipe do not notice: descriptor 0 itself stays as it is, open and blocking.  Does not park.
+/// Throws: OsError - it is closed.
+StreamReader open_stdin();
+/// Standard output, in the same way; closing the writer leaves descriptor 1 open.
+StreamWriter open_stdout();
 
 /// Calls `handler(reader, writer)` in a task of its own for each connection.  A handler that throws is reported; its
 /// connection is closed when it drops its writer.  An empty host is every address of this machine.

@@ -9,6 +9,7 @@
 #include <tulp/executor.hpp>
 #include <tulp/fd.hpp>
 #include <tulp/future.hpp>
+#include <tulp/pipe.hpp>
 #include <tulp/protocol.hpp>
 #include <tulp/run.hpp>
 #include <tulp/server.hpp>

@@ -11,6 +11,7 @@
 namespace tulp {
 namespace {
 
+int open_existing(const char* path, int flags) { return ::open(path, flags); }
 int fcntl_int(int fd, int command, int argument) { return ::fcntl(fd, command, argument); }
 
 /// epoll_wait with nanoseconds, Linux 5.11; called by number, because glibc 2.31 does not know it yet.
@@ -25,6 +26,7 @@ constinit SystemCalls sys = {
     .write = ::write,
     .readv = ::readv,
     .writev = ::writev,
+    .open = open_existing,
     .close = ::close,
     .fcntl = fcntl_int,
     .fstat = ::fstat,

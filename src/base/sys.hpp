@@ -24,6 +24,7 @@ struct SystemCalls {
   ssize_t (*write)(int, const void*, size_t);
   ssize_t (*readv)(int, const iovec*, int);
   ssize_t (*writev)(int, const iovec*, int);
+  int (*open)(const char*, int);
   int (*close)(int);
   int (*fcntl)(int, int, int);
   int (*fstat)(int, struct stat*);

@@ -161,8 +161,14 @@ StreamReader::StreamReader(std::shared_ptr<detail::Stream> stream, std::size_t l
   state_->limit_bytes = limit_bytes;
 }
 StreamReader::StreamReader(StreamReader&&) noexcept = default;
-StreamReader& StreamReader::operator=(StreamReader&&) noexcept = default;
-StreamReader::~StreamReader() = default;
+StreamReader& StreamReader::operator=(StreamReader&& other) noexcept {
+  std::swap(state_, other.state_);
+  return *this;
+}
+/// The writer closes a connection; what can only be read has none.
+StreamReader::~StreamReader() {
+  if (state_ && !state_->stream->transport().can_write()) state_->stream->transport().close();
+}
 
 std::string StreamReader::read(std::size_t n) {
   Reading reading(*state_, "StreamReader::read");

@@ -42,6 +42,9 @@ class ByteStream {
   /// Whether the connection has failed; error() then says how.
   virtual bool is_broken() noexcept = 0;
 
+  /// A pipe goes one way.  What cannot be read ends when nobody takes what is written.
+  virtual bool can_read() const noexcept { return true; }
+  virtual bool can_write() const noexcept { return true; }
   virtual bool can_write_eof() const noexcept = 0;
   virtual void write_eof() noexcept = 0;
   enum class Ending : std::uint8_t { orderly, reset };

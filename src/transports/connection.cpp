@@ -4,20 +4,20 @@
 
 #include "net/connect.hpp"
 #include "net/listen.hpp"
+#include "transports/join.hpp"
 #include "transports/listener.hpp"
 #include "transports/stream_transport.hpp"
 
 namespace tulp::detail {
 
-namespace {
-
-/// Parks: until connection_made has run.
 std::shared_ptr<Transport> join(std::unique_ptr<ByteStream> stream, ProtocolFactory factory) {
   auto transport = StreamTransport::open(require_task("create_connection").loop(), std::move(stream), factory());
   const CancelShield until_connection_made_has_run;
   yield_now();
   return transport;
 }
+
+namespace {
 
 Connector connector_over(UniqueFd socket, const ConnectOptions& options) {
   return [socket = std::move(socket), options](ProtocolFactory factory) mutable {

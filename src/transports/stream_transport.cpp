@@ -1,6 +1,7 @@
 #include "transports/stream_transport.hpp"
 
 #include <array>
+#include <cerrno>
 #include <string>
 #include <utility>
 
@@ -20,6 +21,7 @@ iovec to_iovec(std::string_view data) { return {const_cast<char*>(data.data()), 
 StreamTransport::StreamTransport(EventLoop& loop, std::unique_ptr<ByteStream> stream,
                                  std::shared_ptr<BaseProtocol> protocol)
     : loop_(loop), stream_(std::move(stream)), protocol_(std::move(protocol)) {
+  if (!stream_->can_write()) eof_ = Eof::never_writable;
   choose_face();
 }
 
@@ -29,10 +31,12 @@ std::shared_ptr<StreamTransport> StreamTransport::open(EventLoop& loop, std::uni
   auto transport = std::make_shared<StreamTransport>(loop, std::move(stream), std::move(protocol));
   loop.service<OpenTransports>().add(*transport);
   transport->self_ = transport;
-  if (transport->pushed_ != nullptr || transport->buffered_ != nullptr)
+  if (transport->pushed_ != nullptr || transport->buffered_ != nullptr) {
     loop.post(transport->made_);
-  else
+  } else {
     transport->is_made_ = true;
+    transport->go_on_reading();
+  }
   return transport;
 }
 
@@ -64,8 +68,8 @@ void StreamTransport::on_made() {
 // Reading, for protocols: one piece in each turn.
 
 bool StreamTransport::wants_to_read() const noexcept {
-  return state_ == State::open && is_made_ && !is_reading_paused_ && !has_peer_ended_ &&
-         (pushed_ != nullptr || buffered_ != nullptr);
+  const bool is_pump = pushed_ != nullptr || buffered_ != nullptr || !stream_->can_read();
+  return state_ == State::open && is_made_ && !is_reading_paused_ && !has_peer_ended_ && is_pump;
 }
 
 bool StreamTransport::is_reading() const noexcept { return wants_to_read(); }
@@ -105,7 +109,7 @@ void StreamTransport::on_readable() {
 
 /// Empty if the protocol gives none, which ends the connection.
 std::span<char> StreamTransport::memory_to_read_into() {
-  if (buffered_ == nullptr) return loop_.service<OpenTransports>().read_buffer();
+  if (buffered_ == nullptr || !stream_->can_read()) return loop_.service<OpenTransports>().read_buffer();
   std::span<char> memory;
   auto error = guarded("get_buffer", [&] {
     memory = buffered_->get_buffer(OpenTransports::read_buffer_bytes);
@@ -128,13 +132,20 @@ void StreamTransport::deliver(std::span<char> memory, std::size_t bytes) {
 
 void StreamTransport::on_end() {
   has_peer_ended_ = true;
+  if (!stream_->can_read()) return on_nobody_reads();
   bool keeps_writing = false;
   auto error = guarded("eof_received", [&] {
     keeps_writing = buffered_ != nullptr ? buffered_->eof_received() : pushed_->eof_received();
   });
   if (error) return fail(std::move(error));
-  if (!keeps_writing) return close();
+  if (!keeps_writing || !stream_->can_write()) return close();
   watch_for_reset();
+}
+
+/// At the other end of a pipe for writing.
+void StreamTransport::on_nobody_reads() {
+  write_error_ = make_os_error(EPIPE, "write to " + peer());
+  lose(queue_.empty() ? nullptr : write_error_, ByteStream::Ending::orderly);
 }
 
 /// The peer sends no more, but it may still break the connection.  Where only levels are reported its end would be
@@ -168,6 +179,7 @@ void StreamTransport::wake_puller() noexcept {
 // Writing.
 
 void StreamTransport::check_writable() const {
+  if (eof_ == Eof::never_writable) throw InvalidStateError("write() to a transport that can only be read");
   if (eof_ != Eof::none) throw InvalidStateError("write() after write_eof()");
   if (is_close_called_) throw InvalidStateError("write() after close()");
 }
@@ -291,6 +303,7 @@ void StreamTransport::set_write_buffer_limits(WriteBufferLimits limits) {
 
 void StreamTransport::write_eof() {
   if (state_ != State::open || eof_ != Eof::none) return;
+  if (!stream_->can_read()) return close();
   take_over_feeder();
   eof_ = Eof::asked;
   send({});

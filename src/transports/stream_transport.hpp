@@ -46,6 +46,7 @@ class StreamTransport final : public Transport,
   std::any get_extra_info(std::string_view key) const override { return stream_->get_extra_info(key); }
 
   EventLoop& loop() const noexcept { return loop_; }
+  bool can_write() const noexcept { return eof_ != Eof::never_writable; }
   std::string peer() const override { return stream_->peer(); }
   /// Called once, when connection_lost has run.
   void on_gone(UniqueFunction<void()> callback) { gone_callback_ = std::move(callback); }
@@ -97,7 +98,7 @@ class StreamTransport final : public Transport,
     lost,     // connection_lost is on its way
     gone,     // connection_lost has run
   };
-  enum class Eof : std::uint8_t { none, asked, sent };
+  enum class Eof : std::uint8_t { none, asked, sent, never_writable };
 
   /// An entry of the ready queue that calls a member.
   class Event final : public Runnable {
@@ -126,6 +127,7 @@ class StreamTransport final : public Transport,
   std::span<char> memory_to_read_into();
   void deliver(std::span<char> memory, std::size_t bytes);
   void on_end();
+  void on_nobody_reads();
   void watch_for_reset();
   void queue_once(Runnable& waiter) noexcept;
   void wake_puller() noexcept;
