@@ -1,12 +1,20 @@
 #include "base/sys.hpp"
 
 #include <fcntl.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
+
+#if __has_include(<sys/epoll.h>)
+#include <sys/epoll.h>
+#include <sys/syscall.h>
+#endif
+#if __has_include(<sys/event.h>)
+#include <sys/event.h>
+#endif
+#if __has_include(<sys/eventfd.h>)
+#include <sys/eventfd.h>
+#endif
 
 namespace tulp {
 namespace {
@@ -14,10 +22,24 @@ namespace {
 int open_existing(const char* path, int flags) { return ::open(path, flags); }
 int fcntl_int(int fd, int command, int argument) { return ::fcntl(fd, command, argument); }
 
+#if !__has_include(<sys/eventfd.h>)
+int eventfd(unsigned, int) { return errno = ENOSYS, -1; }
+#endif
+
+#if __has_include(<sys/epoll.h>)
 /// epoll_wait with nanoseconds, Linux 5.11; called by number, because glibc 2.31 does not know it yet.
 int epoll_pwait2(int epoll, epoll_event* events, int capacity, const timespec* timeout, const sigset_t* mask) {
   return static_cast<int>(::syscall(SYS_epoll_pwait2, epoll, events, capacity, timeout, mask, _NSIG / 8));
 }
+#endif
+
+#if __has_include(<sys/event.h>)
+/// The counts are int or size_t, as the system likes.
+int kevent_int(int queue, const struct kevent* changes, int change_count, struct kevent* events, int capacity,
+               const timespec* timeout) {
+  return ::kevent(queue, changes, change_count, events, capacity, timeout);
+}
+#endif
 
 }  // namespace
 
@@ -47,13 +69,20 @@ constinit SystemCalls sys = {
     .freeaddrinfo = ::freeaddrinfo,
     .getnameinfo = ::getnameinfo,
     .pthread_create = ::pthread_create,
+    .select = ::select,
     .poll = ::poll,
+    .pipe2 = ::pipe2,
+    .eventfd = eventfd,
+#if __has_include(<sys/epoll.h>)
     .epoll_create1 = ::epoll_create1,
     .epoll_ctl = ::epoll_ctl,
     .epoll_wait = ::epoll_wait,
     .epoll_pwait2 = epoll_pwait2,
-    .eventfd = ::eventfd,
-    .pipe2 = ::pipe2,
+#endif
+#if __has_include(<sys/event.h>)
+    .kqueue = ::kqueue,
+    .kevent = kevent_int,
+#endif
     .mmap = ::mmap,
     .munmap = ::munmap,
     .mprotect = ::mprotect,

@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -15,6 +16,7 @@
 #include <ctime>
 
 struct epoll_event;
+struct kevent;
 struct stat;
 
 namespace tulp {
@@ -48,13 +50,18 @@ struct SystemCalls {
   int (*getnameinfo)(const sockaddr*, socklen_t, char*, socklen_t, char*, socklen_t, int);
   int (*pthread_create)(pthread_t*, const pthread_attr_t*, void* (*)(void*), void*);
 
+  int (*select)(int, fd_set*, fd_set*, fd_set*, timeval*);
   int (*poll)(pollfd*, nfds_t, int);
-  int (*epoll_create1)(int);
-  int (*epoll_ctl)(int, int, int, epoll_event*);
-  int (*epoll_wait)(int, epoll_event*, int, int);
-  int (*epoll_pwait2)(int, epoll_event*, int, const timespec*, const sigset_t*);
-  int (*eventfd)(unsigned, int);
   int (*pipe2)(int*, int);
+  int (*eventfd)(unsigned, int);  // ENOSYS where the system has none
+
+  // Null where the system has none.
+  int (*epoll_create1)(int) = nullptr;
+  int (*epoll_ctl)(int, int, int, epoll_event*) = nullptr;
+  int (*epoll_wait)(int, epoll_event*, int, int) = nullptr;
+  int (*epoll_pwait2)(int, epoll_event*, int, const timespec*, const sigset_t*) = nullptr;
+  int (*kqueue)() = nullptr;
+  int (*kevent)(int, const struct kevent*, int, struct kevent*, int, const timespec*) = nullptr;
 
   void* (*mmap)(void*, size_t, int, int, int, off_t);
   int (*munmap)(void*, size_t);

@@ -1,7 +1,6 @@
 #include "events/signal_target.hpp"
 
 #include <pthread.h>
-#include <sys/eventfd.h>
 
 #include <cerrno>
 #include <mutex>
@@ -45,9 +44,7 @@ SignalTarget& SignalTarget::acquire() {
     target->take();
     return *target;
   }
-  const int fd = sys.eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  if (fd < 0) throw_os_error(errno, "eventfd for signals");
-  auto* target = new SignalTarget(fd);
+  auto* target = new SignalTarget;
   target->is_acquired_ = true;
   target->next_ = first_;
   first_ = target;
@@ -62,8 +59,7 @@ void SignalTarget::release() noexcept {
 }
 
 std::uint64_t SignalTarget::take() noexcept {
-  std::uint64_t count = 0;
-  retry_on_eintr([&] { return sys.read(fd_, &count, sizeof count); });
+  wake_up_.drain();
   return arrived_.exchange(0);
 }
 
@@ -93,7 +89,7 @@ void SignalTarget::leave_to_parent() noexcept {
   for (int signal = 1; signal <= highest_signal; ++signal)
     if (std::exchange(watcher_count[signal], 0) > 0) sys.sigaction(signal, &former_action[signal], nullptr);
   for (SignalTarget* target = first_.exchange(nullptr); target != nullptr; target = target->next_)
-    sys.close(target->fd_);
+    target->wake_up_.close();
 }
 
 void SignalTarget::end_process_at_second_interrupt(bool is_on) noexcept {
@@ -115,8 +111,7 @@ void SignalTarget::arrive(int signal) noexcept {
     return;
   }
   arrived_ |= bit_of(signal);
-  const std::uint64_t one = 1;
-  [[maybe_unused]] const auto result = sys.write(fd_, &one, sizeof one);
+  wake_up_.ring();
 }
 
 }  // namespace tulp::detail

@@ -4,6 +4,8 @@
 #include <csignal>
 #include <cstdint>
 
+#include "base/wake_up.hpp"
+
 namespace tulp::detail {
 
 /// One for each loop that watches signals.  The signal handler touches nothing else, and it may run at any moment, in any
@@ -17,7 +19,7 @@ class SignalTarget {
   void release() noexcept;
 
   /// Readable when a signal has arrived.
-  int fd() const noexcept { return fd_; }
+  int fd() const noexcept { return wake_up_.fd(); }
   /// The signals that have arrived since the last call, signal n as bit n - 1.
   std::uint64_t take() noexcept;
 
@@ -34,13 +36,12 @@ class SignalTarget {
   void end_process_at_second_interrupt(bool is_on) noexcept;
 
  private:
-  explicit SignalTarget(int fd) noexcept : fd_(fd) {}
   static void on_signal(int signal) noexcept;
   void arrive(int signal) noexcept;
 
   static std::atomic<SignalTarget*> first_;
   SignalTarget* next_ = nullptr;  // set once, before the target can be seen
-  const int fd_;
+  WakeUp wake_up_;
   bool is_acquired_ = false;  // guarded by the mutex in signal_target.cpp
   std::atomic<std::uint64_t> watched_ = 0;
   std::atomic<std::uint64_t> arrived_ = 0;

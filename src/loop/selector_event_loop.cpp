@@ -1,7 +1,5 @@
 #include "loop/selector_event_loop.hpp"
 
-#include <sys/eventfd.h>
-
 #include <cerrno>
 #include <cstdlib>
 #include <string>
@@ -22,9 +20,7 @@ constexpr int batches_per_clock = 8;
 }  // namespace
 
 SelectorEventLoop::SelectorEventLoop(std::unique_ptr<Selector> selector) : selector_(std::move(selector)) {
-  wake_up_ = UniqueFd(sys.eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!wake_up_) throw_os_error(errno, "eventfd");
-  selector_->add(wake_up_.get(), {.read = true}, Selector::Trigger::edge, wake_up_token);
+  selector_->add(wake_up_.fd(), {.read = true}, Selector::Trigger::edge, wake_up_token);
 }
 
 SelectorEventLoop::~SelectorEventLoop() { close(); }
@@ -134,10 +130,7 @@ void SelectorEventLoop::post(Runnable& entry) noexcept {
 
 bool SelectorEventLoop::post_threadsafe(Runnable& entry) noexcept {
   if (!inbox_.push(entry)) return false;
-  if (is_asleep_.exchange(false, std::memory_order_seq_cst)) {
-    const std::uint64_t one = 1;
-    retry_on_eintr([&] { return sys.write(wake_up_.get(), &one, sizeof one); });
-  }
+  if (is_asleep_.exchange(false, std::memory_order_seq_cst)) wake_up_.ring();
   return true;
 }
 
@@ -188,18 +181,15 @@ bool SelectorEventLoop::is_watched(int fd) const noexcept {
 }
 
 void SelectorEventLoop::deliver(const SelectorEvent& event) noexcept {
-  if (event.token == wake_up_token) return drain_wake_up();
+  if (event.token == wake_up_token) return hear_wake_up();
   const auto number = static_cast<std::uint32_t>(event.token);
   const Slot& slot = slots_[number];
   if (slot.watch == nullptr || event.token != token_of(static_cast<int>(number), slot)) return;
   slot.watch->notify(*this, {.readable = event.readable, .writable = event.writable, .exceptional = event.exceptional});
 }
 
-/// With edges each write to an eventfd is reported by itself, read or not: nothing need be drained.
-void SelectorEventLoop::drain_wake_up() noexcept {
-  if (selector_->has_edges()) return;
-  std::uint64_t count = 0;
-  retry_on_eintr([&] { return sys.read(wake_up_.get(), &count, sizeof count); });
+void SelectorEventLoop::hear_wake_up() noexcept {
+  if (!selector_->has_edges() || !wake_up_.is_bottomless()) wake_up_.drain();
 }
 
 // Making one.

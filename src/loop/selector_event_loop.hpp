@@ -8,7 +8,7 @@
 #include <memory>
 #include <vector>
 
-#include "base/unique_fd.hpp"
+#include "base/wake_up.hpp"
 #include "events/timer_queue.hpp"
 #include "selector/selector.hpp"
 
@@ -54,12 +54,12 @@ class SelectorEventLoop final : public EventLoop {
 
   Duration time_to_wait() const;
   void deliver(const SelectorEvent& event) noexcept;
-  void drain_wake_up() noexcept;
+  void hear_wake_up() noexcept;
   static std::uint64_t token_of(int fd, const Slot& slot) noexcept;
   static Selector::Interest interest_of(const FdWatch& watch) noexcept;
 
   std::unique_ptr<Selector> selector_;
-  UniqueFd wake_up_;         // an eventfd
+  WakeUp wake_up_;
   std::vector<Slot> slots_;  // by descriptor
   std::array<SelectorEvent, 512> events_;
   TimerQueue timers_;
