@@ -364,10 +364,13 @@ class EventLoop {
   int expected_post_count_ = 0;
 };
 
-enum class SelectorKind : std::uint8_t { best, epoll, poll };
+/// A way to wait for descriptors.  epoll and kqueue scale, and are there on Linux and on the BSDs; poll and select are
+/// everywhere, and look at every descriptor each time; select holds none above 1023 (FD_SETSIZE).
+enum class SelectorKind : std::uint8_t { best, epoll, poll, select, kqueue };
 
 struct LoopOptions {
-  /// What waits for descriptors.  `best` is what TULP_SELECTOR names, else the fastest that the system has.
+  /// `best` is what the environment variable TULP_SELECTOR names, else the fastest that the system has.  One that it does
+  /// not have makes new_event_loop() throw std::invalid_argument.
   SelectorKind selector = SelectorKind::best;
 };
 

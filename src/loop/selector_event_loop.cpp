@@ -196,17 +196,33 @@ void SelectorEventLoop::hear_wake_up() noexcept {
 
 namespace {
 
-SelectorKind selector_from_environment() {
-  const char* name = std::getenv("TULP_SELECTOR");
-  if (name == nullptr || *name == '\0' || std::string_view(name) == "best") return SelectorKind::epoll;
-  if (std::string_view(name) == "epoll") return SelectorKind::epoll;
-  if (std::string_view(name) == "poll") return SelectorKind::poll;
-  throw std::invalid_argument(std::string("TULP_SELECTOR: there is no selector '") + name + "'");
+std::string_view name_of(SelectorKind kind) {
+  switch (kind) {
+    case SelectorKind::epoll: return "epoll";
+    case SelectorKind::poll: return "poll";
+    case SelectorKind::select: return "select";
+    case SelectorKind::kqueue: return "kqueue";
+    case SelectorKind::best: break;
+  }
+  return "best";
+}
+
+std::unique_ptr<Selector> make_selector(std::string_view name, const char* who_asks) {
+  const auto choices = selector_choices();
+  if (name.empty() || name == "best") return choices.front().make();
+  std::string names;
+  for (const SelectorChoice& choice : choices) {
+    if (choice.name == name) return choice.make();
+    names.append(names.empty() ? "" : ", ").append(choice.name);
+  }
+  throw std::invalid_argument(std::string(who_asks) + ": there is no selector '" + std::string(name) +
+                              "' here; there are " + names);
 }
 
 std::unique_ptr<Selector> make_selector(SelectorKind kind) {
-  if (kind == SelectorKind::best) kind = selector_from_environment();
-  return kind == SelectorKind::poll ? make_poll_selector() : make_epoll_selector();
+  if (kind != SelectorKind::best) return make_selector(name_of(kind), "new_event_loop");
+  const char* name = std::getenv("TULP_SELECTOR");
+  return make_selector(name != nullptr ? name : "", "TULP_SELECTOR");
 }
 
 }  // namespace

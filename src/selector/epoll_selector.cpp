@@ -24,7 +24,6 @@ class EpollSelector final : public Selector {
     if (!epoll_) throw_os_error(errno, "epoll_create1");
   }
 
-  const char* name() const noexcept override { return "epoll"; }
   bool has_edges() const noexcept override { return true; }
 
   void add(int fd, Interest interest, Trigger trigger, std::uint64_t token) override {

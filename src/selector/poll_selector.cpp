@@ -1,6 +1,5 @@
 // poll(2): the same everywhere, and linear in the number of descriptors.
 #include <poll.h>
-#include <sys/stat.h>
 
 #include <cerrno>
 #include <string>
@@ -17,14 +16,8 @@ namespace {
 
 class PollSelector final : public Selector {
  public:
-  const char* name() const noexcept override { return "poll"; }
-
   void add(int fd, Interest interest, Trigger, std::uint64_t token) override {
-    struct stat status {};
-    if (sys.fstat(fd, &status) != 0) throw_os_error(errno, "poll of descriptor " + std::to_string(fd));
-    // poll(2) would call a file always ready; epoll refuses it, and so do all.
-    if (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode))
-      throw_os_error(EPERM, "poll of descriptor " + std::to_string(fd));
+    check_watchable(fd, "poll");
     const auto [place, is_new] = positions_.try_emplace(fd, polled_.size());
     if (!is_new) throw_os_error(EEXIST, "poll of descriptor " + std::to_string(fd));
     polled_.push_back(entry(fd, interest));

@@ -1,14 +1,47 @@
 #include "selector/selector.hpp"
 
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <string>
+
+#include <tulp/error.hpp>
+
+#include "base/sys.hpp"
+
 namespace tulp {
 
+std::span<const SelectorChoice> selector_choices() noexcept {
+  static constexpr SelectorChoice choices[] = {
+#if __has_include(<sys/epoll.h>)
+    {"epoll", make_epoll_selector},
+#endif
+#if __has_include(<sys/event.h>)
+    {"kqueue", make_kqueue_selector},
+#endif
+    {"poll", make_poll_selector},
+    {"select", make_select_selector},
+  };
+  return choices;
+}
+
+Duration bounded(Duration timeout) noexcept {
+  return std::clamp(timeout, Duration::zero(), Duration(std::chrono::hours(24)));
+}
+
 int to_poll_timeout(Duration timeout) noexcept {
-  constexpr std::int64_t longest_ms =
-      24 * 3600 * 1000;  // a loop that wakes once a day more than it must is idle enough
   if (timeout.is_never()) return -1;
-  if (timeout <= Duration::zero()) return 0;
-  const std::int64_t ms = timeout.nanoseconds() / 1'000'000 + (timeout.nanoseconds() % 1'000'000 != 0);
-  return static_cast<int>(ms < longest_ms ? ms : longest_ms);
+  const std::int64_t nanoseconds = bounded(timeout).nanoseconds();
+  return static_cast<int>(nanoseconds / 1'000'000 + (nanoseconds % 1'000'000 != 0));
+}
+
+void check_watchable(int fd, const char* selector) {
+  struct stat status {};
+  const int error = sys.fstat(fd, &status) != 0                          ? errno
+                    : S_ISREG(status.st_mode) || S_ISDIR(status.st_mode) ? EPERM
+                                                                         : 0;
+  if (error != 0) throw_os_error(error, std::string(selector) + " of descriptor " + std::to_string(fd));
 }
 
 }  // namespace tulp

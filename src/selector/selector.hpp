@@ -1,21 +1,24 @@
 // Selector: waits until descriptors are ready.  Floor 2, selector.
 //
-// One small interface over what systems offer.  epoll is the best of Linux; poll is everywhere; a loop asks the
-// selector itself whether it reports edges, and lives with both answers.
+// One small interface over what systems offer.  epoll is the best of Linux and kqueue of the BSDs; poll and select are
+// everywhere.  A loop asks the selector itself whether it reports edges, and lives with both answers.
+// shell_selector.cpp says what a new one owes.
 #pragma once
 #include <tulp/duration.hpp>
 
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string_view>
 
 namespace tulp {
 
 struct SelectorEvent {
-  std::uint64_t token;  // what add() was given
-  bool readable;
-  bool writable;
-  bool exceptional;  // hang-up, error, the peer's half-close, urgent data
+  std::uint64_t token = 0;  // what add() or modify() was given
+  bool readable = false;
+  bool writable = false;
+  bool exceptional =
+      false;  // hang-up, error, the peer's half-close, urgent data, as far as the system tells them apart
 };
 
 class Selector {
@@ -28,7 +31,6 @@ class Selector {
 
   virtual ~Selector() = default;
 
-  virtual const char* name() const noexcept = 0;
   /// Whether Trigger::edge is really that.  A selector that says no treats it as level.
   virtual bool has_edges() const noexcept { return false; }
 
@@ -44,10 +46,30 @@ class Selector {
   virtual std::size_t wait(Duration timeout, std::span<SelectorEvent> events) = 0;
 };
 
+/// One of those that this system has.
+struct SelectorChoice {
+  std::string_view name;
+  std::unique_ptr<Selector> (*make)();
+};
+/// The best first.
+std::span<const SelectorChoice> selector_choices() noexcept;
+
+// Each throws OsError if the system has no descriptor left.  Which are linked in, selector_choices() says.
 std::unique_ptr<Selector> make_epoll_selector();
+std::unique_ptr<Selector> make_kqueue_selector();
 std::unique_ptr<Selector> make_poll_selector();
+std::unique_ptr<Selector> make_select_selector();
+std::unique_ptr<Selector> make_shell_selector();  // does nothing
+
+// For selectors.
 
 /// `timeout` in milliseconds for poll(2) and its kin: rounded up, so that no wait is too short; -1 for ever.
 int to_poll_timeout(Duration timeout) noexcept;
+/// Nobody waits for longer than this in one call: systems refuse huge times, and a loop that wakes once a day more than
+/// it must is idle enough.
+Duration bounded(Duration timeout) noexcept;
+/// Throws: OsError - `fd` is not open, or is a file or a folder.  Those would always be ready; epoll refuses them, and so
+/// do all.
+void check_watchable(int fd, const char* selector);
 
 }  // namespace tulp

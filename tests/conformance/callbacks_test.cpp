@@ -320,18 +320,3 @@ TEST_CASE_METHOD(LoopTest, "a park in a callback throws InvalidStateError, even 
   done.add_done_callback([](const Future<int>& f) { CHECK_THROWS_AS(await(f), InvalidStateError); });
   run_once();
 }
-
-TEST_CASE("epoll and poll select what they say") {
-  CHECK_THROWS_AS(
-      [] {
-        ::setenv("TULP_SELECTOR", "abacus", 1);
-        try {
-          new_event_loop();
-        } catch (...) {
-          ::unsetenv("TULP_SELECTOR");
-          throw;
-        }
-      }(),
-      std::invalid_argument);
-  ::unsetenv("TULP_SELECTOR");
-}

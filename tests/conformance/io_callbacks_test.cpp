@@ -40,6 +40,9 @@ class CountedWaits {
   CountedWaits() {
     waits = 0;
     sys.poll = [](pollfd* fds, nfds_t count, int timeout) { return ++waits, ::poll(fds, count, timeout); };
+    sys.select = [](int count, fd_set* readable, fd_set* writable, fd_set* exceptional, timeval* timeout) {
+      return ++waits, ::select(count, readable, writable, exceptional, timeout);
+    };
     sys.epoll_wait = [](int epoll, epoll_event* events, int capacity, int timeout) {
       return ++waits, original.epoll_wait(epoll, events, capacity, timeout);
     };

@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/select.h>
 
 #include <memory>
 #include <set>
@@ -421,6 +422,35 @@ TEST_CASE_METHOD(Serving,
     CHECK(errno_of(reports[0].exception) == error);
     end(server);
   }
+}
+
+TEST_CASE_METHOD(Serving, "a connection that select cannot hold is reported and dropped, and the next one is served") {
+  if (kind() != LoopKind::select) return;
+  if (!allow_descriptors(FD_SETSIZE + 100)) {
+    WARN("skipped: fewer than " << FD_SETSIZE + 100 << " descriptors may be open here");
+    return;
+  }
+  Server server = serve();
+  Peer dropped, served;
+  {
+    const PatchedSystem patched;
+    sys.accept4 = [](int fd, sockaddr* address, socklen_t* size, int flags) {
+      const int accepted = ::accept4(fd, address, size, flags);
+      if (accepted < 0) return accepted;
+      const int high = ::fcntl(accepted, F_DUPFD_CLOEXEC, FD_SETSIZE);
+      ::close(accepted);
+      return high;
+    };
+    dropped = Peer::connect(server.port());
+    until([&] { return dropped.is_over(); });
+  }
+  const auto reports = take_reports();
+  REQUIRE(reports.size() == 1);
+  CHECK(describe(reports[0].exception) ==
+        "select of descriptor 1024 (it holds only those below 1024): Too many open files");
+  served = Peer::connect(server.port());
+  until([&] { return protocols.size() == 1 && !protocols[0]->trace.empty(); });
+  end(server);
 }
 
 TEST_CASE_METHOD(Serving, "a server that is closed while accepting pauses does not wake up again") {

@@ -2,7 +2,6 @@
 #include <tulp/stream.hpp>
 #include <tulp/task.hpp>
 
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -30,20 +29,11 @@ std::size_t resident_bytes() {
 /// The byte at each place of an endless text.
 char byte_at(std::size_t place) { return static_cast<char>((place * 2654435761U) >> 13); }
 
-/// As many descriptors as may be had; false if that is fewer than `count`.
-bool have_descriptors(rlim_t count) {
-  rlimit limit{};
-  REQUIRE(::getrlimit(RLIMIT_NOFILE, &limit) == 0);
-  limit.rlim_cur = std::min(limit.rlim_max, std::max(limit.rlim_cur, count));
-  REQUIRE(::setrlimit(RLIMIT_NOFILE, &limit) == 0);
-  return limit.rlim_cur >= count;
-}
-
 }  // namespace
 
 TEST_CASE("a gigabyte goes through a reader that stops and goes, in bounded memory, byte for byte") {
   constexpr std::size_t total = std::size_t{1} << 30;
-  LoopTest test(GENERATE(LoopKind::epoll, LoopKind::poll));
+  LoopTest test(GENERATE(LoopKind::epoll, LoopKind::poll, LoopKind::select));
   std::size_t most = 0;
   const std::size_t before = resident_bytes();
   test.run([&] {
@@ -80,11 +70,11 @@ TEST_CASE("a gigabyte goes through a reader that stops and goes, in bounded memo
 
 TEST_CASE("5000 connections exchange at once, each its own bytes, and give everything back") {
   constexpr std::size_t count = 5000;
-  if (!have_descriptors(2 * count + 100)) {
+  if (!allow_descriptors(2 * count + 100)) {
     WARN("skipped: fewer than " << 2 * count + 100 << " descriptors may be open here");
     return;
   }
-  LoopTest test(GENERATE(LoopKind::epoll, LoopKind::poll));
+  LoopTest test(GENERATE(LoopKind::epoll, LoopKind::poll));  // select holds a thousand
   std::size_t at_once = 0, open = 0;
   test.run([&] {
     Server server = start_server(

@@ -4,7 +4,9 @@
 #include <tulp/task.hpp>
 
 #include <dirent.h>
+#include <sys/resource.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <exception>
 #include <memory>
@@ -20,12 +22,16 @@ namespace tulp::test {
 
 using namespace std::chrono_literals;
 
-enum class LoopKind { epoll, poll, foreign };
+enum class LoopKind { epoll, poll, select, foreign };
+
+/// For a test that makes its loop by itself.
+inline SelectorKind any_selector() { return GENERATE(SelectorKind::epoll, SelectorKind::poll, SelectorKind::select); }
 
 inline const char* name_of(LoopKind kind) {
   switch (kind) {
     case LoopKind::epoll: return "epoll";
     case LoopKind::poll: return "poll";
+    case LoopKind::select: return "select";
     case LoopKind::foreign: return "a foreign loop with a manual clock";
   }
   return "?";
@@ -35,6 +41,7 @@ inline std::unique_ptr<EventLoop> make_loop(LoopKind kind) {
   switch (kind) {
     case LoopKind::epoll: return new_event_loop({.selector = SelectorKind::epoll});
     case LoopKind::poll: return new_event_loop({.selector = SelectorKind::poll});
+    case LoopKind::select: return new_event_loop({.selector = SelectorKind::select});
     case LoopKind::foreign: break;
   }
   return std::make_unique<PollEventLoop>();
@@ -49,6 +56,15 @@ inline std::size_t open_fd_count() {
   return count;
 }
 
+/// Lets this process have `count` descriptors; false if it may not.
+inline bool allow_descriptors(rlim_t count) {
+  rlimit limit{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &limit) == 0);
+  limit.rlim_cur = std::min(limit.rlim_max, std::max(limit.rlim_cur, count));
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &limit) == 0);
+  return limit.rlim_cur >= count;
+}
+
 /// The order in which things happened, to be compared with the promised one.
 using Trace = std::vector<std::string>;
 
@@ -56,7 +72,7 @@ using Trace = std::vector<std::string>;
 /// be pending and no descriptor may be open that was not open before.
 class LoopTest {
  public:
-  LoopTest() : LoopTest(GENERATE(LoopKind::epoll, LoopKind::poll, LoopKind::foreign)) {}
+  LoopTest() : LoopTest(GENERATE(LoopKind::epoll, LoopKind::poll, LoopKind::select, LoopKind::foreign)) {}
   explicit LoopTest(LoopKind kind)
       : kind_(kind),
         info_(Catch::MessageBuilder("INFO", CATCH_INTERNAL_LINEINFO, Catch::ResultWas::Info)

@@ -127,7 +127,8 @@ TEST_CASE_METHOD(WatchTest, "after hang-up a short read does not clear the hint;
   arm(Direction::read, reader);  // a loop without edges looks once more
   settle();
   watch->fell_short(Direction::read);
-  CHECK(watch->may_try(Direction::read));
+  // select cannot tell the end from bytes, and will call it readable again.
+  CHECK(watch->may_try(Direction::read) == (kind() != LoopKind::select));
   watch->would_block(Direction::read);
   CHECK_FALSE(watch->may_try(Direction::read));
 }

@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <sys/eventfd.h>
+#include <sys/select.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -17,7 +18,7 @@
 
 #include "base/sys.hpp"
 #include "base/unique_fd.hpp"
-#include "support/catch.hpp"
+#include "support/loops.hpp"
 
 using namespace tulp;
 using namespace std::chrono_literals;
@@ -25,9 +26,38 @@ using namespace std::chrono_literals;
 namespace {
 using Trigger = Selector::Trigger;
 
+/// Those of this system, and of another one if it can be emulated.
+std::vector<SelectorChoice> all_choices() {
+  std::vector<SelectorChoice> choices(selector_choices().begin(), selector_choices().end());
+#ifdef TULP_TEST_KQUEUE
+  choices.push_back({"kqueue", make_kqueue_selector});
+#endif
+  return choices;
+}
+
+/// Every call that waits fails, for as long as this lives.
+struct FailingWaits {
+  explicit FailingWaits(int error) {
+    error_number = error;
+    sys.epoll_wait = [](int, epoll_event*, int, int) { return fail(); };
+    sys.epoll_pwait2 = [](int, epoll_event*, int, const timespec*, const sigset_t*) { return fail(); };
+    sys.poll = [](pollfd*, nfds_t, int) { return fail(); };
+    sys.select = [](int, fd_set*, fd_set*, fd_set*, timeval*) { return fail(); };
+    sys.kevent = [](int, const struct kevent*, int, struct kevent*, int, const timespec*) { return fail(); };
+  }
+  ~FailingWaits() { sys = original; }
+  static int fail() { return errno = error_number, -1; }
+  static inline int error_number;
+  const SystemCalls original = sys;
+};
+
 /// One selector of each kind in turn: all of them pass the same tests.
 struct SelectorTest {
-  SelectorTest() : selector(GENERATE(true, false) ? make_epoll_selector() : make_poll_selector()) {
+  SelectorTest() : SelectorTest(GENERATE(from_range(all_choices()))) {}
+  explicit SelectorTest(const SelectorChoice& choice)
+      : name(choice.name),
+        info(Catch::MessageBuilder("INFO", CATCH_INTERNAL_LINEINFO, Catch::ResultWas::Info) << "this is " << name),
+        selector(choice.make()) {
     int ends[2];
     REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) == 0);
     here = UniqueFd(ends[0]);
@@ -45,6 +75,8 @@ struct SelectorTest {
     }
   }
 
+  std::string name;
+  Catch::ScopedMessage info;
   std::unique_ptr<Selector> selector;
   UniqueFd here, there;
 };
@@ -102,7 +134,7 @@ TEST_CASE_METHOD(SelectorTest, "hang-up makes both directions ready and is excep
     REQUIRE(events.size() == 1);
     CHECK(events[0].readable);
     CHECK_FALSE(events[0].writable);
-    CHECK(events[0].exceptional);
+    CHECK(events[0].exceptional == (name != "select"));  // which has no word for it
   }
   SECTION("hang-up") {
     there.reset();
@@ -110,8 +142,47 @@ TEST_CASE_METHOD(SelectorTest, "hang-up makes both directions ready and is excep
     REQUIRE(events.size() == 1);
     CHECK(events[0].readable);
     CHECK(events[0].writable);
-    CHECK(events[0].exceptional);
+    CHECK(events[0].exceptional == (name != "select"));
   }
+}
+
+TEST_CASE_METHOD(SelectorTest, "a pipe that nobody reads any more is writable, to whoever waits to write") {
+  int ends[2];
+  REQUIRE(::pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0);
+  UniqueFd out(ends[0]), in(ends[1]);
+  const std::string much(1 << 17, 'x');
+  CHECK(::write(in.get(), much.data(), much.size()) > 0);
+  selector->add(in.get(), {.write = true}, Trigger::level, 1);
+  CHECK(wait().empty());
+  out.reset();
+  const auto events = wait();
+  REQUIRE(events.size() == 1);
+  CHECK(events[0].writable);
+}
+
+TEST_CASE_METHOD(SelectorTest, "a descriptor that is ready for both is reported once") {
+  selector->add(here.get(), {.read = true, .write = true}, Trigger::level, 1);
+  write();
+  const auto events = wait();
+  REQUIRE(events.size() == 1);
+  CHECK(events[0].readable);
+  CHECK(events[0].writable);
+}
+
+TEST_CASE_METHOD(SelectorTest, "a descriptor and its duplicate are watched each by itself") {
+  const UniqueFd other(::fcntl(here.get(), F_DUPFD_CLOEXEC, 0));
+  selector->add(here.get(), {.read = true}, Trigger::level, 1);
+  selector->add(other.get(), {.write = true}, Trigger::level, 2);
+  write();
+  auto events = wait();
+  std::sort(events.begin(), events.end(), [](const auto& a, const auto& b) { return a.token < b.token; });
+  REQUIRE(events.size() == 2);
+  CHECK(events[0].readable);
+  CHECK_FALSE(events[0].writable);
+  CHECK(events[1].writable);
+  CHECK_FALSE(events[1].readable);
+  selector->remove(other.get());
+  CHECK(wait().size() == 1);
 }
 
 TEST_CASE_METHOD(SelectorTest, "after remove() nothing is reported, and remove() again is harmless") {
@@ -131,6 +202,85 @@ TEST_CASE_METHOD(SelectorTest,
   CHECK_THROWS_AS(selector->add(here.get(), {.read = true}, Trigger::level, 2), OsError);
   for (int fd : {-1, 9'999, INT_MAX}) CHECK_THROWS_AS(selector->add(fd, {.read = true}, Trigger::level, 3), OsError);
   write();
+  CHECK(wait().size() == 1);
+}
+
+TEST_CASE_METHOD(SelectorTest, "files and folders are refused, as they are always ready") {
+  const UniqueFd file(::open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
+  const UniqueFd folder(::open("/", O_RDONLY | O_CLOEXEC | O_DIRECTORY));
+  for (const int fd : {file.get(), folder.get()}) {
+    try {
+      selector->add(fd, {.read = true}, Trigger::level, 1);
+      FAIL("accepted");
+    } catch (const OsError& error) {
+      CHECK(error.code().value() == EPERM);
+      CHECK(std::string(error.what()).find("descriptor " + std::to_string(fd)) != std::string::npos);
+    }
+  }
+}
+
+TEST_CASE_METHOD(SelectorTest, "a descriptor that was closed behind the selector's back does not keep it from others") {
+  int ends[2];
+  REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
+  const UniqueFd in(ends[1]);
+  selector->add(ends[0], {.read = true}, Trigger::level, 1);
+  selector->add(here.get(), {.read = true}, Trigger::level, 2);
+  ::close(ends[0]);
+  write();
+  bool is_heard = false;
+  for (const SelectorEvent& event : wait()) {
+    is_heard |= event.token == 2;
+    if (event.token != 2) CHECK((event.token == 1 && event.readable && event.writable && event.exceptional));
+  }
+  CHECK(is_heard);
+  selector->modify(ends[0], {.read = true, .write = true}, 1);
+  selector->remove(ends[0]);
+  CHECK(wait().size() == 1);
+}
+
+TEST_CASE_METHOD(SelectorTest, "modify() watches whatever file the number belongs to by now, and reports no other") {
+  int ends[2];
+  REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
+  const UniqueFd in(ends[1]);
+  selector->add(ends[0], {.read = true}, Trigger::level, 1);
+  REQUIRE(::dup2(here.get(), ends[0]) == ends[0]);  // closes it
+  const UniqueFd other(ends[0]);
+  selector->modify(ends[0], {.read = true}, 2);
+  CHECK(wait().empty());
+  write();
+  const auto events = wait();
+  REQUIRE(events.size() == 1);
+  CHECK(events[0].token == 2);
+  selector->remove(ends[0]);
+}
+
+TEST_CASE_METHOD(SelectorTest,
+                 "a descriptor above 1023 is watched like any other, but select refuses it and says why") {
+  if (!test::allow_descriptors(FD_SETSIZE + 100)) {
+    WARN("skipped: fewer than " << FD_SETSIZE + 100 << " descriptors may be open here");
+    return;
+  }
+  const UniqueFd highest(::fcntl(here.get(), F_DUPFD_CLOEXEC, FD_SETSIZE - 1));
+  const UniqueFd higher(::fcntl(here.get(), F_DUPFD_CLOEXEC, FD_SETSIZE));
+  REQUIRE(highest.get() == FD_SETSIZE - 1);
+  selector->add(highest.get(), {.read = true}, Trigger::level, 1);
+  write();
+  CHECK(wait().size() == 1);
+  if (name != "select") {
+    selector->add(higher.get(), {.read = true}, Trigger::level, 2);
+    CHECK(wait().size() == 2);
+    return;
+  }
+  try {
+    selector->add(higher.get(), {.read = true}, Trigger::level, 2);
+    FAIL("accepted");
+  } catch (const OsError& error) {
+    CHECK(error.code().value() == EMFILE);
+    CHECK(std::string(error.what()) ==
+          "select of descriptor 1024 (it holds only those below 1024): Too many open files");
+  }
+  selector->modify(higher.get(), {.read = true}, 2);
+  selector->remove(higher.get());
   CHECK(wait().size() == 1);
 }
 
@@ -211,20 +361,28 @@ TEST_CASE("where epoll_pwait2 is missing or forbidden, epoll waits in whole mill
   sys = original;
 }
 
-TEST_CASE("a selector that cannot be made, or whose wait fails, throws OsError") {
+TEST_CASE_METHOD(SelectorTest, "a wait that fails throws OsError, but an interrupted one finds nothing") {
+  selector->add(here.get(), {.read = true}, Trigger::level, 1);
+  write();
+  {
+    const FailingWaits failing(ENOMEM);
+    CHECK_THROWS_AS(wait(), OsError);
+  }
+  {
+    const FailingWaits failing(EINTR);
+    CHECK(wait(Duration::max()).empty());
+  }
+  CHECK(wait().size() == 1);
+}
+
+TEST_CASE("a selector for which there is no descriptor throws OsError") {
   const SystemCalls original = sys;
-  sys.epoll_create1 = [](int) {
-    errno = EMFILE;
-    return -1;
-  };
+  sys.epoll_create1 = [](int) { return errno = EMFILE, -1; };
+  sys.kqueue = [] { return errno = EMFILE, -1; };
   CHECK_THROWS_AS(make_epoll_selector(), OsError);
-  sys = original;
-  sys.poll = [](pollfd*, nfds_t, int) {
-    errno = ENOMEM;
-    return -1;
-  };
-  std::array<SelectorEvent, 4> events;
-  CHECK_THROWS_AS(make_poll_selector()->wait(0s, events), OsError);
+#ifdef TULP_TEST_KQUEUE
+  CHECK_THROWS_AS(make_kqueue_selector(), OsError);
+#endif
   sys = original;
 }
 
