@@ -94,10 +94,11 @@ class Handle {
   explicit Handle(detail::Ref<detail::Callback> callback) noexcept : callback_(std::move(callback)) {}
 
   /// The callback will not run; what it holds is destroyed before this returns.  May be called twice, and is without
-  /// effect once the callback has begun.
+  /// effect on a callback that has begun.
   void cancel() noexcept {
     if (callback_) callback_->cancel();
   }
+  /// Whether cancel() was called, be it too late.
   bool cancelled() const noexcept { return callback_ && callback_->state() == detail::Callback::State::cancelled; }
 
  protected:

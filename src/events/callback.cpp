@@ -25,9 +25,7 @@ void Callback::discard() noexcept {
 }
 
 void Callback::cancel() noexcept {
-  if (state_ != State::pending) return;
-  state_ = State::cancelled;
-  destroy_callable();
+  if (std::exchange(state_, State::cancelled) == State::pending) destroy_callable();
 }
 
 void TimedCallback::cancel() noexcept {

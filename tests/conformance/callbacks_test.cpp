@@ -144,6 +144,26 @@ TEST_CASE_METHOD(LoopTest, "a callback that cancels its own handle while it runs
   CHECK(seen == 5);
 }
 
+TEST_CASE_METHOD(LoopTest, "cancelled() says that cancel() was called, though it came too late") {
+  Handle self, late;
+  bool cancelled_inside = false;
+  self = loop().call_soon([&] {
+    self.cancel();
+    cancelled_inside = self.cancelled();
+  });
+  late = loop().call_soon([] {});
+  TimerHandle timer = loop().call_later(0s, [] {});
+  run_once();
+  CHECK(cancelled_inside);
+  CHECK(self.cancelled());
+  CHECK_FALSE(late.cancelled());
+  CHECK_FALSE(timer.cancelled());
+  late.cancel();
+  timer.cancel();
+  CHECK(late.cancelled());
+  CHECK(timer.cancelled());
+}
+
 // Timers.
 
 TEST_CASE_METHOD(LoopTest, "call_later(d) is call_at(time() + d), and its handle says when()") {
