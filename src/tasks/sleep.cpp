@@ -4,15 +4,26 @@ namespace tulp {
 namespace detail {
 namespace {
 
-class TimerPark final : public Park {
+/// Its timer does not queue the task but this, which queues the task in its turn: a sleeper goes on behind the timers that
+/// are due with its own, and a cancellation by one of them still reaches it.
+class TimerPark final : public Park, private Runnable {
  public:
-  TimerPark(TaskControl& me, TimePoint when) noexcept : loop_(me.loop()), timer_(me) { timer_.set_when(when); }
-  void start() { loop_.start_timer(timer_); }
-  void undo() noexcept override { loop_.stop_timer(timer_); }
+  TimerPark(TaskControl& me, TimePoint when) noexcept : me_(me), timer_(*this) { timer_.set_when(when); }
+  void start() { me_.loop().start_timer(timer_); }
+  void undo() noexcept override {
+    is_undone_ = true;
+    me_.loop().stop_timer(timer_);
+  }
 
  private:
-  EventLoop& loop_;
+  /// Lives long enough: who undoes the park queues the task behind this.
+  void run() noexcept override {
+    if (!is_undone_) me_.loop().post(me_);
+  }
+
+  TaskControl& me_;
   Timer timer_;
+  bool is_undone_ = false;
 };
 
 /// The task is queued already: there is nothing to undo.

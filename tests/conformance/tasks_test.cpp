@@ -292,6 +292,25 @@ TEST_CASE_METHOD(LoopTest, "sleepers wake in the order of their time, and equal 
   CHECK(trace == Trace{"early", "late"});
 }
 
+TEST_CASE_METHOD(LoopTest, "a sleeper goes on behind the timers that are due together with its own") {
+  Trace trace;
+  run([&] {
+    auto task = create_task([&] {
+      sleep(1ms);
+      trace.push_back("sleeper");
+    });
+    let_others_run();
+    loop().call_later(1ms, [&] {
+      trace.push_back("timer");
+      loop().call_soon([&] { trace.push_back("called by the timer"); });
+    });
+    let_pass(3ms);
+    await(task);
+    let_others_run();
+  });
+  CHECK(trace == Trace{"timer", "sleeper", "called by the timer"});
+}
+
 // Failure.
 
 TEST_CASE_METHOD(LoopTest, "an exception that leaves the body is the task's, and its waiter gets it") {

@@ -208,6 +208,15 @@ TEST_CASE_METHOD(LoopTest, "no CancelledError of a limit is left over in a task 
   });
 }
 
+TEST_CASE_METHOD(LoopTest, "a limit that passes together with the sleep that it limits has passed") {
+  run([&] {
+    auto task = create_task([] { CHECK_THROWS_AS(with_timeout(1ms, [] { sleep(1ms); }), TimeoutError); });
+    let_others_run();
+    let_pass(3ms);
+    await(task);
+  });
+}
+
 TEST_CASE_METHOD(LoopTest, "with_timeout outside a task throws InvalidStateError") {
   CHECK_THROWS_AS(with_timeout(1h, [] { return 1; }), InvalidStateError);
   loop().call_soon([] { CHECK_THROWS_AS(with_timeout(1h, [] { return 1; }), InvalidStateError); });

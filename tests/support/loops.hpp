@@ -111,6 +111,13 @@ class LoopTest {
     loop_->stop();
     loop_->run_forever();
   }
+  /// Lets time pass in which the loop does nothing, so that everything that is due by then is due at once.
+  void let_pass(Duration time) {
+    if (auto* foreign = dynamic_cast<PollEventLoop*>(loop_.get())) return foreign->advance(time);
+    const TimePoint end = after(loop_->time(), time);
+    while (loop_->time() < end) {
+    }
+  }
   /// What reached the exception handler since the last call.
   std::vector<ExceptionContext> take_reports() { return std::exchange(reports_, {}); }
   std::size_t report_count() const { return reports_.size(); }
