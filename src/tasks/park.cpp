@@ -96,6 +96,8 @@ void park(Park& park) {
   TaskControl& me = *running;
   me.park_ = &park;
   me.is_unwinding_ = is_unwinding();
+  if (me.is_cancel_pending_) [[unlikely]]
+    me.serve_pending_cancel();
   Scheduler::leave(*me.fiber_, me.loop());
   me.park_ = nullptr;
   me.operation_count_ = 0;

@@ -36,7 +36,6 @@ class YieldPark final : public Park {
 
 void yield_now() {
   TaskControl& me = require_task("sleep");
-  throw_if_cancelled();
   YieldPark wait;
   me.loop().post(me);
   park(wait);
@@ -53,7 +52,6 @@ void begin_operation(TaskControl& me) {
 void sleep(Duration delay) {
   if (delay <= Duration::zero()) return detail::yield_now();
   detail::TaskControl& me = detail::require_task("sleep");
-  detail::throw_if_cancelled();
   detail::TimerPark wait(me, after(me.loop().time(), delay));
   wait.start();
   detail::park(wait);

@@ -115,10 +115,28 @@ unsigned TaskControl::uncancel() noexcept {
 /// comes back to its head is a cycle, which nothing else would end: it is cut there.
 bool TaskControl::request_cancel(std::string message) {
   if (state_.is_done()) return false;
-  TaskControl* task = cancel_this_or_next(message);
+  cancel_chain(cancel_this_or_next(message), message);
+  return true;
+}
+
+void TaskControl::cancel_chain(TaskControl* task, const std::string& message) noexcept {
   while (task != nullptr && task != this) task = task->cancel_this_or_next(message);
   if (task == this) interrupt();
-  return true;
+}
+
+/// A request that came before the park is served as one that comes now: what is waited for hears of it too.
+void TaskControl::serve_pending_cancel() noexcept {
+  if (is_queued() || !is_interruptible() || !park_->can_be_left()) return;
+  is_cancel_pending_ = false;
+  const std::string message = cancel_message();
+  cancel_chain(end_park(message), message);
+}
+
+/// Ends the wait, or passes that on to what is waited for, which is returned if it is a task.
+TaskControl* TaskControl::end_park(const std::string& message) noexcept {
+  TaskControl* next = nullptr;
+  if (!park_->pass_on(message, next)) interrupt();
+  return next;
 }
 
 void TaskControl::interrupt() noexcept {
@@ -134,12 +152,7 @@ TaskControl* TaskControl::cancel_this_or_next(const std::string& message) noexce
   if (is_interrupted_) return nullptr;  // the CancelledError that is on its way serves this request too
   const bool is_woken = park_ != nullptr && is_queued();
   const bool is_waiting = park_ != nullptr && !is_woken && is_interruptible();
-  if (is_waiting && park_->can_be_left()) {
-    TaskControl* next = nullptr;
-    if (park_->pass_on(message, next)) return next;
-    interrupt();
-    return nullptr;
-  }
+  if (is_waiting && park_->can_be_left()) return end_park(message);
   is_cancel_pending_ = true;
   is_cancel_late_ = is_woken || is_waiting;
   return nullptr;
@@ -217,7 +230,6 @@ void wait_until_done(FutureState& future) {
   if (&future == &me.state()) throw InvalidStateError("await: a task cannot wait for itself");
   check_for_cycle(me, future);
   if (future.is_done()) return;
-  throw_if_cancelled();
   FuturePark wait(me, future);
   future.add_waiter(wait);
   park(wait);

@@ -13,7 +13,6 @@ class WaitQueue::Entry final : public Park, public ListHook<Entry> {
 };
 
 void WaitQueue::wait() {
-  throw_if_cancelled();
   Entry entry(*running_task());
   waiting_.push_back(entry);
   park(entry);

@@ -505,6 +505,87 @@ TEST_CASE_METHOD(LoopTest, "ten thousand tasks that wait for each other are canc
   });
 }
 
+TEST_CASE_METHOD(LoopTest, "who was cancelled before he waits for a task cancels that, and stays until it has ended") {
+  run([&] {
+    Future<> event;
+    std::function<void()> be_cancelled;
+    SECTION("by himself") {
+      be_cancelled = [] { current_task().cancel("reason"); };
+    }
+    SECTION("behind a result") {
+      be_cancelled = [&] {
+        loop().call_soon([&, me = current_task()]() mutable {
+          event.set_result();
+          me.cancel("reason");
+        });
+        await(event);
+      };
+    }
+    SECTION("within a shield") {
+      be_cancelled = [&] {
+        const CancelShield shield;
+        loop().call_soon([me = current_task()]() mutable { me.cancel("reason"); });
+        let_others_run();
+      };
+    }
+    Trace trace;
+    auto parent = create_task([&] {
+      std::string local = "alive";
+      auto child = create_task([&] {
+        try {
+          sleep(1h);
+        } catch (const CancelledError& error) {
+          let_others_run(2);
+          trace.push_back("child: " + error.message() + ", " + local);
+          throw;
+        }
+      });
+      let_others_run();
+      be_cancelled();
+      try {
+        await(child);
+      } catch (const CancelledError& error) {
+        trace.push_back("parent: " + error.message());
+        throw;
+      }
+    });
+    check_ends_cancelled(parent);
+    CHECK(trace == Trace{"child: reason, alive", "parent: reason"});
+  });
+}
+
+TEST_CASE_METHOD(LoopTest,
+                 "who was cancelled before he parks hears of it in the next iteration, and what he waits for") {
+  run([&] {
+    Future<> future;
+    std::function<void()> park;
+    bool is_future = false;
+    SECTION("its turn") {
+      park = [] { sleep(0s); };
+    }
+    SECTION("a timer") {
+      park = [] { sleep(1h); };
+    }
+    SECTION("a future") {
+      is_future = true;
+      park = [=] { await(future); };
+    }
+    Trace trace;
+    check_ends_cancelled(create_task([&] {
+      current_task().cancel();
+      loop().call_soon([&] { trace.push_back("called soon"); });
+      try {
+        park();
+      } catch (const CancelledError&) {
+        trace.push_back("cancelled");
+        throw;
+      }
+    }));
+    CHECK(trace == Trace{"called soon", "cancelled"});
+    CHECK(future.cancelled() == is_future);
+  });
+}
+
 // Shields and unwinding.
 
 TEST_CASE_METHOD(LoopTest, "a CancelShield defers the request until the last shield is gone, to the park after that") {

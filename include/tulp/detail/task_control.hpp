@@ -89,7 +89,10 @@ class TaskControl : public Runnable, public ListHook<TaskControl> {
   friend void begin_operation(TaskControl& me);
 
   void interrupt() noexcept;
+  TaskControl* end_park(const std::string& message) noexcept;
   TaskControl* cancel_this_or_next(const std::string& message) noexcept;
+  void cancel_chain(TaskControl* task, const std::string& message) noexcept;
+  void serve_pending_cancel() noexcept;
   bool is_interruptible() const noexcept;
   [[noreturn]] void throw_cancelled();
   void execute() noexcept;
@@ -124,10 +127,11 @@ TaskControl& require_task(const char* function);
 // The only functions that leave a fiber.
 
 /// Leaves the current task's fiber until the task is queued and its turn comes.  The caller has linked the task to what
-/// wakes it, after throw_if_cancelled().
+/// wakes it.  A cancellation that is pending, and may be delivered, is served as if it were asked for now.
 /// Throws: CancelledError - the task was cancelled; park.undo() has been called.
 void park(Park& park);
-/// To be called before a wait is linked.  Throws: CancelledError - a cancellation is pending and may be delivered.
+/// For a wait that has nothing to pass a cancellation on to: to be called before it is linked, spares the way through the
+/// queue.  Throws: CancelledError - a cancellation is pending and may be delivered.
 void throw_if_cancelled();
 /// Before an I/O operation that may succeed at once: lets others run after so many of them without a park.
 void begin_operation(TaskControl& me);
