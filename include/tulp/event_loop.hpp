@@ -101,7 +101,8 @@ class EventLoop {
   [[gnu::noinline]] TimerHandle call_at(TimePoint when, F&& f, Args&&... args);
 
   /// As call_soon(), and wakes the loop if it sleeps.
-  /// Thread: any.  The order of calls from one thread is kept.  Not for signal handlers.
+  /// Thread: any.  The order of calls from one thread is kept, on the loop's own thread also among those to call_soon().
+  /// Not for signal handlers.
   /// Throws: InvalidStateError - the loop is closed.  Source: PEP 3156 "Thread interaction".
   template <class F, class... Args>
   [[gnu::noinline]] Handle call_soon_threadsafe(F&& f, Args&&... args);
@@ -233,7 +234,7 @@ class EventLoop {
 
   // The core: what a loop must do.  Called by tasks, timers and transports, and implemented by each loop.
 
-  /// Queues `entry`.  Cannot fail; a closed loop discards it.
+  /// Queues `entry`, before a run behind what post_threadsafe() was given.  Cannot fail; a closed loop discards it.
   virtual void post(Runnable& entry) noexcept = 0;
   /// As post(), from any thread, and wakes the loop.  False if the loop is closed; the entry is then still the caller's.
   virtual bool post_threadsafe(Runnable& entry) noexcept = 0;
@@ -441,7 +442,9 @@ Handle EventLoop::call_soon_threadsafe(F&& f, Args&&... args) {
   auto bound = detail::bind_once(std::forward<F>(f), std::forward<Args>(args)...);
   auto* callback = new detail::CallbackOf<detail::Callback, decltype(bound)>(*this, TULP_CALLER, std::move(bound));
   Handle handle(detail::Ref<detail::Callback>::share(callback));
-  if (!post_threadsafe(*callback)) {
+  if (get_running_loop() == this) {
+    post(*callback);  // in turn with what this thread gives to call_soon()
+  } else if (!post_threadsafe(*callback)) {
     callback->discard();
     throw_closed();
   }

@@ -124,7 +124,10 @@ void SelectorEventLoop::on_fork() noexcept {
 // Queueing.
 
 void SelectorEventLoop::post(Runnable& entry) noexcept {
-  if (is_closed() && selector_ == nullptr) return entry.discard();
+  if (!is_running()) [[unlikely]] {
+    if (is_closed() && selector_ == nullptr) return entry.discard();
+    if (!is_closed()) inbox_.take(ready_);  // this thread's own calls of post_threadsafe() among them: they came first
+  }
   ready_.push(entry);
 }
 

@@ -35,6 +35,24 @@ TEST_CASE_METHOD(LoopTest, "calls from one thread keep their order, also among c
   CHECK(trace == Trace{"threadsafe 0", "threadsafe 1", "threadsafe 2"});
 }
 
+TEST_CASE_METHOD(LoopTest,
+                 "calls of the loop's own thread keep their order whichever of the two functions they go through") {
+  Trace trace;
+  const auto call = [&] {
+    loop().call_soon_threadsafe([&] { trace.push_back("threadsafe"); });
+    loop().call_soon([&] { trace.push_back("soon"); });
+    loop().call_soon_threadsafe([&] { trace.push_back("threadsafe again"); });
+  };
+  SECTION("before the loop runs") { call(); }
+  SECTION("in a callback") {
+    loop().call_soon(call);
+    run_once();
+    CHECK(trace.empty());
+  }
+  run_once();
+  CHECK(trace == Trace{"threadsafe", "soon", "threadsafe again"});
+}
+
 TEST_CASE_METHOD(LoopTest, "what is posted before the loop runs is not lost") {
   bool ran = false;
   std::thread([&] { loop().call_soon_threadsafe([&] { ran = true, loop().stop(); }); }).join();

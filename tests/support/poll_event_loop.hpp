@@ -58,7 +58,11 @@ class PollEventLoop final : public EventLoop {
     is_emptied_ = true;
   }
 
-  void post(Runnable& entry) noexcept override { is_emptied_ ? entry.discard() : ready_.push(entry); }
+  void post(Runnable& entry) noexcept override {
+    if (is_emptied_) return entry.discard();
+    if (!is_running() && !is_closed()) inbox_.take(ready_);  // what came before the run comes first
+    ready_.push(entry);
+  }
   bool post_threadsafe(Runnable& entry) noexcept override {
     if (!inbox_.push(entry)) return false;
     [[maybe_unused]] const auto result = ::write(wake_up_[1], "", 1);  // a full pipe wakes as well
