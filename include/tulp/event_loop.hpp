@@ -128,8 +128,8 @@ class EventLoop {
   // Signals.
 
   /// Calls `f(args...)` as an ordinary callback, with everything that one may do, after `signal` has arrived at the
-  /// process.  Every signal number that arrived is seen at least once; repeats may merge.  Replaces a former handler of
-  /// this loop; several loops, in several threads, may each have one.
+  /// process.  Signals are seen in the order in which they arrived, each as often as it did; of more than a pipe holds
+  /// repeats merge.  Replaces a former handler of this loop; several loops, in several threads, may each have one.
   /// Throws: std::invalid_argument - there is no such signal; InvalidStateError - it cannot be caught, or the loop is
   /// closed.  Source: PEP 3156 "Signals".
   template <class F, class... Args>

@@ -2,9 +2,12 @@
 
 namespace tulp::detail {
 
-void RepeatedCallback::run() noexcept {
-  if (is_removed_) return drop_ref();
+void RepeatedCallback::run() noexcept { is_removed_ ? drop_ref() : call(); }
+
+void RepeatedCallback::call() noexcept {
+  if (is_removed_) return;
   const auto keep = Ref<RepeatedCallback>::share(this);  // the callback may remove itself
+  is_running_ = true;
   try {
     function_();
   } catch (...) {
@@ -13,6 +16,8 @@ void RepeatedCallback::run() noexcept {
                                   .object = "callback",
                                   .created_at = origin_.created_at});
   }
+  is_running_ = false;
+  if (is_removed_) function_ = nullptr;
 }
 
 void RepeatedCallback::discard() noexcept {
@@ -21,8 +26,8 @@ void RepeatedCallback::discard() noexcept {
 
 void RepeatedCallback::remove() noexcept {
   is_removed_ = true;
-  if (!is_queued()) return drop_ref();
-  function_ = nullptr;
+  if (!is_running_) function_ = nullptr;
+  if (!is_queued()) drop_ref();
 }
 
 }  // namespace tulp::detail

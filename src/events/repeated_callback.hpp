@@ -15,6 +15,8 @@ class RepeatedCallback final : public RefCounted, public Runnable {
 
   void run() noexcept override;
   void discard() noexcept override;
+  /// Calls the callback, unless it was removed.
+  void call() noexcept;
   Origin origin() const override { return origin_; }
   /// Takes the owner's reference.  The callback does not run any more, and what it holds is destroyed, at the latest when
   /// it returns.
@@ -25,6 +27,7 @@ class RepeatedCallback final : public RefCounted, public Runnable {
   Origin origin_;
   UniqueFunction<void()> function_;
   bool is_removed_ = false;
+  bool is_running_ = false;
 };
 
 }  // namespace tulp::detail

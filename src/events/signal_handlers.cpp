@@ -5,6 +5,21 @@
 
 namespace tulp::detail {
 
+/// Stands in the queue for one signal that has arrived.
+class SignalHandlers::Arrival final : public Runnable {
+ public:
+  explicit Arrival(RepeatedCallback& callback) : callback_(Ref<RepeatedCallback>::share(&callback)) {}
+  void run() noexcept override {
+    callback_->call();
+    delete this;
+  }
+  void discard() noexcept override { delete this; }
+  Origin origin() const override { return callback_->origin(); }
+
+ private:
+  Ref<RepeatedCallback> callback_;
+};
+
 SignalHandlers::SignalHandlers(EventLoop& loop) : loop_(loop), watch_(target().fd(), FdWatch::Mode::level) {
   watch_.arm_before_adding(Direction::read, *this);
   loop_.add_fd(watch_);
@@ -36,11 +51,9 @@ bool SignalHandlers::remove(int signal) noexcept {
 }
 
 void SignalHandlers::run() noexcept {
-  std::uint64_t arrived = target().take();
-  for (std::size_t signal = 1; arrived != 0; ++signal, arrived >>= 1) {
-    RepeatedCallback* callback = callbacks_[signal];
-    if ((arrived & 1) != 0 && callback != nullptr && !callback->is_queued()) loop_.post(*callback);
-  }
+  SignalTarget::Arrivals arrivals;
+  for (const unsigned char signal : target().take(arrivals))
+    if (RepeatedCallback* callback = callbacks_[signal]) loop_.post(*new Arrival(*callback));
 }
 
 }  // namespace tulp::detail

@@ -21,6 +21,7 @@ class SignalHandlers final : public LoopService, private Runnable {
   SignalTarget& target() noexcept { return lease_.target; }
 
  private:
+  class Arrival;
   void run() noexcept override;
 
   /// For as long as the loop watches signals.

@@ -1,5 +1,6 @@
 #include "events/signal_target.hpp"
 
+#include <fcntl.h>
 #include <pthread.h>
 
 #include <cerrno>
@@ -41,10 +42,13 @@ SignalTarget& SignalTarget::acquire() {
   for (SignalTarget* target = first_; target != nullptr; target = target->next_) {
     if (target->is_acquired_) continue;
     target->is_acquired_ = true;
-    target->take();
+    for (Arrivals stale; !target->take(stale).empty();) {
+    }
     return *target;
   }
-  auto* target = new SignalTarget;
+  int ends[2];
+  if (sys.pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) throw_os_error(errno, "pipe for signals");
+  auto* target = new SignalTarget(ends[0], ends[1]);
   target->is_acquired_ = true;
   target->next_ = first_;
   first_ = target;
@@ -58,9 +62,17 @@ void SignalTarget::release() noexcept {
   is_acquired_ = false;
 }
 
-std::uint64_t SignalTarget::take() noexcept {
-  wake_up_.drain();
-  return arrived_.exchange(0);
+std::span<const unsigned char> SignalTarget::take(Arrivals& memory) noexcept {
+  const ssize_t got = retry_on_eintr([&] { return sys.read(reading_end_, memory.data(), most_at_once); });
+  std::size_t count = got > 0 ? static_cast<std::size_t>(got) : 0;
+  if (count == most_at_once) {  // what was missed comes behind the rest, of which there may be none
+    if (missed_ != 0) write(0);
+    return {memory.data(), count};
+  }
+  std::uint64_t missed = missed_.exchange(0);
+  for (unsigned char signal = 1; missed != 0; ++signal, missed >>= 1)
+    if ((missed & 1) != 0) memory[count++] = signal;
+  return {memory.data(), count};
 }
 
 void SignalTarget::watch(int signal) {
@@ -89,7 +101,7 @@ void SignalTarget::leave_to_parent() noexcept {
   for (int signal = 1; signal <= highest_signal; ++signal)
     if (std::exchange(watcher_count[signal], 0) > 0) sys.sigaction(signal, &former_action[signal], nullptr);
   for (SignalTarget* target = first_.exchange(nullptr); target != nullptr; target = target->next_)
-    target->wake_up_.close();
+    for (const int fd : {target->reading_end_, target->writing_end_}) sys.close(fd);
 }
 
 void SignalTarget::end_process_at_second_interrupt(bool is_on) noexcept {
@@ -110,8 +122,14 @@ void SignalTarget::arrive(int signal) noexcept {
     ::raise(SIGINT);  // delivered when the handler returns
     return;
   }
-  arrived_ |= bit_of(signal);
-  wake_up_.ring();
+  if (write(signal)) return;
+  missed_ |= bit_of(signal);
+  write(0);  // wakes the loop if it has emptied the pipe meanwhile
+}
+
+bool SignalTarget::write(int number) noexcept {
+  const auto byte = static_cast<unsigned char>(number);
+  return sys.write(writing_end_, &byte, 1) == 1;
 }
 
 }  // namespace tulp::detail

@@ -1,15 +1,17 @@
 // SignalTarget: where the process's signal handler leaves word of a signal.  Floor 3, events.
 #pragma once
+#include <array>
 #include <atomic>
 #include <csignal>
+#include <cstddef>
 #include <cstdint>
-
-#include "base/wake_up.hpp"
+#include <span>
 
 namespace tulp::detail {
 
-/// One for each loop that watches signals.  The signal handler touches nothing else, and it may run at any moment, in any
-/// thread: so a target is never destroyed and its descriptor never closed; both wait for the next loop that needs one.
+/// One for each loop that watches signals: a pipe, into which the signal handler writes a byte for each signal.  The
+/// handler touches nothing else, and it may run at any moment, in any thread: so a target is never destroyed and its
+/// descriptors never closed; all wait for the next loop that needs one.
 class SignalTarget {
  public:
   static constexpr int highest_signal = 64;
@@ -19,9 +21,12 @@ class SignalTarget {
   void release() noexcept;
 
   /// Readable when a signal has arrived.
-  int fd() const noexcept { return wake_up_.fd(); }
-  /// The signals that have arrived since the last call, signal n as bit n - 1.
-  std::uint64_t take() noexcept;
+  int fd() const noexcept { return reading_end_; }
+  static constexpr std::size_t most_at_once = 512;
+  using Arrivals = std::array<unsigned char, most_at_once + highest_signal>;
+  /// The numbers of the signals that have arrived, in that order, at the beginning of `memory`.  fd() stays readable if
+  /// there are more.  Of those that a full pipe did not take, each number comes once.
+  std::span<const unsigned char> take(Arrivals& memory) noexcept;
 
   /// Throws: InvalidStateError - the signal cannot be caught.
   void watch(int signal);
@@ -36,15 +41,19 @@ class SignalTarget {
   void end_process_at_second_interrupt(bool is_on) noexcept;
 
  private:
+  SignalTarget(int reading_end, int writing_end) noexcept : reading_end_(reading_end), writing_end_(writing_end) {}
   static void on_signal(int signal) noexcept;
   void arrive(int signal) noexcept;
+  /// Number 0 only wakes the loop.  False if the pipe is full.
+  bool write(int number) noexcept;
 
   static std::atomic<SignalTarget*> first_;
   SignalTarget* next_ = nullptr;  // set once, before the target can be seen
-  WakeUp wake_up_;
+  const int reading_end_;
+  const int writing_end_;
   bool is_acquired_ = false;  // guarded by the mutex in signal_target.cpp
   std::atomic<std::uint64_t> watched_ = 0;
-  std::atomic<std::uint64_t> arrived_ = 0;
+  std::atomic<std::uint64_t> missed_ = 0;  // by the pipe, which was full
   std::atomic<bool> ends_at_second_interrupt_ = false;
   std::atomic<int> interrupt_count_ = 0;
 };
