@@ -34,7 +34,7 @@ std::shared_ptr<StreamTransport> StreamTransport::open(EventLoop& loop, std::uni
   if (transport->pushed_ != nullptr || transport->buffered_ != nullptr) {
     loop.post(transport->made_);
   } else {
-    transport->is_made_ = true;
+    transport->may_read_ = true;
     transport->go_on_reading();
   }
   return transport;
@@ -52,7 +52,12 @@ void StreamTransport::set_protocol(std::shared_ptr<BaseProtocol> protocol) {
   go_on_reading();
 }
 
+/// In two turns: whoever waits for connection_made goes on before there are data.
 void StreamTransport::on_made() {
+  if (is_made_) {
+    may_read_ = true;
+    return go_on_reading();
+  }
   if (state_ == State::gone) return;
   is_made_ = true;
   const auto error = guarded("connection_made", [this] {
@@ -62,17 +67,21 @@ void StreamTransport::on_made() {
       pushed_->connection_made(shared_from_this());
   });
   if (error) return lose(error, ByteStream::Ending::reset);
-  go_on_reading();
+  if (state_ == State::open) loop_.post(made_);  // and thus before lost_, after which nothing may stand in the queue
 }
 
 // Reading, for protocols: one piece in each turn.
 
+/// A pipe for writing is watched for its end.
 bool StreamTransport::wants_to_read() const noexcept {
-  const bool is_pump = pushed_ != nullptr || buffered_ != nullptr || !stream_->can_read();
-  return state_ == State::open && is_made_ && !is_reading_paused_ && !has_peer_ended_ && is_pump;
+  const bool is_watched = !stream_->can_read() && state_ == State::open && !has_peer_ended_;
+  return may_read_ && (is_watched || is_reading());
 }
 
-bool StreamTransport::is_reading() const noexcept { return wants_to_read(); }
+bool StreamTransport::is_reading() const noexcept {
+  return state_ == State::open && !is_reading_paused_ && !has_peer_ended_ &&
+         (pushed_ != nullptr || buffered_ != nullptr);
+}
 
 void StreamTransport::pause_reading() {
   is_reading_paused_ = true;

@@ -79,6 +79,24 @@ class SmallBuffer : public BufferedProtocol {
 
 // The order of calls.
 
+TEST_CASE_METHOD(NetTest, "who waits for create_connection goes on before the first data are received") {
+  const PlainListener listener;
+  Peer peer;
+  const auto recorder = std::make_shared<Recorder>();
+  recorder->on_made = [&] {  // the peer's greeting is there before connection_made returns
+    peer = listener.accept();
+    peer.send("greeting");
+  };
+  run([&] {
+    auto connection = await(loop().create_connection([&] { return recorder; }, "127.0.0.1", listener.port()));
+    recorder->trace.push_back("connected");
+  });
+  until([&] { return recorder->data_calls == 1; });
+  CHECK(recorder->trace == Trace{"made", "connected", "data"});
+  recorder->transport->abort();
+  until([&] { return recorder->is_lost(); });
+}
+
 TEST_CASE_METHOD(NetTest, "a protocol hears made, data, eof, lost, each of them once, and then nothing") {
   auto protocol = std::make_shared<Recorder>();
   Peer peer = connect(protocol);
