@@ -68,6 +68,8 @@ void EventLoop::end_tasks(Duration limit) {
     });
     return tasks_.empty();
   });
+  stop();
+  run_forever();  // once more, for those who hear of their ends
 }
 
 void EventLoop::end_services(Duration limit) {

@@ -37,6 +37,29 @@ TEST_CASE("run throws what main throws") {
   CHECK_THROWS_AS(run([] { current_task().cancel(); }, options), FutureCancelledError);
 }
 
+TEST_CASE("who waits for a task that run() cancels at its end hears of that") {
+  const RunOptions options = any_loop();
+  Trace trace;
+  run(
+      [&] {
+        auto left = create_task([&] {
+          try {
+            sleep(1h);
+          } catch (const CancelledError&) {
+            trace.push_back("cancelled");
+            throw;
+          }
+        });
+        left.add_done_callback([&](const Future<>& task) {
+          CHECK(task.cancelled());
+          trace.push_back("heard");
+        });
+        sleep(0s);
+      },
+      options);
+  CHECK(trace == Trace{"cancelled", "heard"});
+}
+
 TEST_CASE("main runs as a task named 'main', on a loop that is gone afterwards") {
   const std::size_t fds = open_fd_count();
   run([] {
