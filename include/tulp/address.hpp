@@ -23,7 +23,7 @@ class Address {
   /// A numeric IPv4 or IPv6 address, "fe80::1%eth0" included; nothing for a name or anything else.
   static std::optional<Address> parse(std::string_view host, std::uint16_t port);
   /// A Unix socket; a path that begins with NUL is an abstract name.
-  /// Throws: std::invalid_argument - empty, or longer than the system allows (107 bytes).
+  /// Throws: std::invalid_argument - empty, longer than the system allows (107 bytes), or with a NUL inside.
   static Address unix_path(std::string_view path);
 
   int family() const noexcept;
@@ -31,7 +31,7 @@ class Address {
   std::string host() const;
   /// 0 for a Unix socket.
   std::uint16_t port() const noexcept;
-  /// "127.0.0.1:80", "[::1]:80", or "unix:/run/x.sock".
+  /// "127.0.0.1:80", "[::1]:80", "unix:/run/x.sock", or "unix:@name" for an abstract name.
   std::string to_string() const;
 
   const sockaddr* data() const noexcept { return reinterpret_cast<const sockaddr*>(bytes_); }

@@ -28,6 +28,7 @@ class Address;
 struct AddressInfo;
 struct AddressInfoOptions;
 struct NameInfo;
+class Hosts;
 class Server;
 struct ConnectOptions;
 struct ServerOptions;
@@ -206,9 +207,19 @@ class EventLoop {
   template <class Factory>
   auto connect_accepted_socket(Factory factory, int sock, ConnectOptions options);
   template <class Factory>
-  Future<Server> create_server(Factory factory, std::string host, std::uint16_t port);
+  auto create_unix_connection(Factory factory, std::string path);
   template <class Factory>
-  Future<Server> create_server(Factory factory, std::string host, std::uint16_t port, const ServerOptions& options);
+  auto create_unix_connection(Factory factory, std::string path, const ConnectOptions& options);
+  template <class Factory>
+  Future<Server> create_server(Factory factory, Hosts hosts, std::uint16_t port);
+  template <class Factory>
+  Future<Server> create_server(Factory factory, Hosts hosts, std::uint16_t port, const ServerOptions& options);
+  template <class Factory>
+  Future<Server> create_server(Factory factory, const ServerOptions& options);
+  template <class Factory>
+  Future<Server> create_unix_server(Factory factory, std::string path);
+  template <class Factory>
+  Future<Server> create_unix_server(Factory factory, std::string path, const ServerOptions& options);
 
   template <class Factory>
   auto connect_read_pipe(Factory factory, int fd);

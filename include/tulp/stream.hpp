@@ -70,7 +70,8 @@ class StreamReader {
 /// background.
 ///
 /// Small writes are gathered, and sent in one system call when the task parks, or when it drains or closes.
-/// Throws, from every write: OsError - the connection failed; InvalidStateError - after close() or write_eof().
+/// Throws, from every write: OsError - the connection failed; OsError with ECANCELED - somebody else closed the stream on
+/// this side; InvalidStateError - after close() or write_eof().
 /// Source: asyncio.StreamWriter.
 class StreamWriter {
  public:
@@ -137,11 +138,27 @@ StreamReader open_stdin();
 /// Standard output, in the same way; closing the writer leaves descriptor 1 open.
 StreamWriter open_stdout();
 
-/// Calls `handler(reader, writer)` in a task of its own for each connection.  A handler that throws is reported; its
-/// connection is closed when it drops its writer.  An empty host is every address of this machine.
+/// To a Unix socket; a `path` that begins with NUL is an abstract name.  Of the options, those that speak of names and
+/// addresses do not apply.
+/// Parks: until the connection stands, also while the server's queue is full.  Cancel: there is none.
+/// Throws: OsError; TimeoutError - options.timeout; std::invalid_argument - the path is empty or too long, or an option
+/// does not fit.
+Streams open_unix_connection(std::string path, ConnectOptions options = {});
+
+/// Calls `handler(reader, writer)` in a task of its own for each connection to one of the hosts, all on one port; an empty
+/// host is every address of this machine.  A handler that throws is reported; its connection is closed when it drops its
+/// writer.
 /// Parks: until the sockets listen.
-/// Throws: ResolveError, OsError.
-Server start_server(std::function<void(StreamReader, StreamWriter)> handler, std::string host, std::uint16_t port,
+/// Throws: ResolveError, OsError; std::invalid_argument - one of options.socks is no stream socket, or there is a host
+/// beside them.
+Server start_server(std::function<void(StreamReader, StreamWriter)> handler, Hosts hosts, std::uint16_t port,
                     ServerOptions options = {});
+/// On options.socks.  Does not park.
+Server start_server(std::function<void(StreamReader, StreamWriter)> handler, ServerOptions options);
+/// On a Unix socket; a `path` that begins with NUL is an abstract name.  A file is taken over if it is a socket that
+/// nobody listens on.  Of the options, those that speak of addresses and ports do not apply.
+/// Does not park.  Throws: OsError; std::invalid_argument - the path is empty or too long, or an option does not fit.
+Server start_unix_server(std::function<void(StreamReader, StreamWriter)> handler, std::string path,
+                         ServerOptions options = {});
 
 }  // namespace tulp

@@ -1,5 +1,6 @@
 // Transport: a connection, as its protocol sees it.  Floor 6, transports.
 #pragma once
+#include <sys/types.h>
 #include <tulp/address.hpp>
 #include <tulp/duration.hpp>
 #include <tulp/future.hpp>
@@ -27,6 +28,13 @@ struct WriteBufferLimits {
   std::optional<std::size_t> low_bytes = std::nullopt;   ///< Default 16 KiB.
 };
 
+/// Who made a Unix socket's other end, at the time when it was connected.  Source: unix(7), SO_PEERCRED.
+struct PeerCredentials {
+  pid_t pid;
+  uid_t uid;
+  gid_t gid;
+};
+
 /// What every transport can do.  None of its methods parks.  The loop owns an open transport until connection_lost.
 /// Source: PEP 3156 "Transports"; asyncio.BaseTransport.
 class BaseTransport {
@@ -42,7 +50,8 @@ class BaseTransport {
   virtual void set_protocol(std::shared_ptr<BaseProtocol> protocol) = 0;
   virtual std::shared_ptr<BaseProtocol> get_protocol() const = 0;
 
-  /// "sockname" and "peername" (Address), "socket" (int, borrowed); empty for what is not known.
+  /// "sockname" and "peername" (Address), "socket" (int, borrowed), of a Unix socket "peercred" (PeerCredentials); empty
+  /// for what is not known.
   virtual std::any get_extra_info(std::string_view key) const = 0;
   template <class V>
   std::optional<V> get_extra_info(std::string_view key) const {
@@ -122,6 +131,7 @@ using Connector = UniqueFunction<std::shared_ptr<Transport>(ProtocolFactory)>;
 Connector connector(std::string host, std::uint16_t port, const ConnectOptions& options);
 /// Over options.sock.
 Connector connector(const ConnectOptions& options);
+Connector unix_connector(const std::string& path, const ConnectOptions& options);
 
 /// Connects in a task of its own.
 template <class Factory>
@@ -159,6 +169,21 @@ template <class Factory>
 auto EventLoop::create_connection(Factory factory, const ConnectOptions& options) {
   return detail::start_connecting(*this, "create_connection", TULP_CALLER, std::move(factory),
                                   detail::connector(options));
+}
+
+/// As create_connection(), to a Unix socket; a `path` that begins with NUL is an abstract name.  Of the options, those that
+/// speak of names and addresses do not apply.  While the server's queue is full it is asked again and again.
+/// Throws: std::invalid_argument - the path is empty or too long, or an option does not fit.
+/// Source: asyncio.loop.create_unix_connection; unix(7).
+template <class Factory>
+auto EventLoop::create_unix_connection(Factory factory, std::string path, const ConnectOptions& options) {
+  return detail::start_connecting(*this, "create_unix_connection", TULP_CALLER, std::move(factory),
+                                  detail::unix_connector(path, options));
+}
+
+template <class Factory>
+auto EventLoop::create_unix_connection(Factory factory, std::string path) {
+  return create_unix_connection(std::move(factory), std::move(path), ConnectOptions{});
 }
 
 /// As create_connection() over `sock`, which has come out of an accept(2) elsewhere.

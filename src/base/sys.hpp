@@ -30,6 +30,8 @@ struct SystemCalls {
   int (*close)(int);
   int (*fcntl)(int, int, int);
   int (*fstat)(int, struct stat*);
+  int (*lstat)(const char*, struct stat*);
+  int (*unlink)(const char*);
 
   int (*socket)(int, int, int);
   int (*bind)(int, const sockaddr*, socklen_t);

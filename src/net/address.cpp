@@ -59,6 +59,8 @@ Address Address::unix_path(std::string_view path) {
   if (path.empty()) throw std::invalid_argument("a Unix socket needs a path");
   if (path.size() >= sizeof un.sun_path)
     throw std::invalid_argument("the path of a Unix socket is limited to 107 bytes: " + std::string(path));
+  if (path.find('\0', 1) != std::string_view::npos && path.front() != '\0')
+    throw std::invalid_argument("the path of a Unix socket has a NUL in it");
   un.sun_family = AF_UNIX;
   path.copy(un.sun_path, path.size());
   const bool is_abstract = path.front() == '\0';
@@ -97,7 +99,8 @@ std::string Address::to_string() const {
     case AF_INET6: return '[' + host() + "]:" + std::to_string(port());
     case AF_UNIX: {
       std::string path = host();
-      if (!path.empty() && path.front() == '\0') path.front() = '@';
+      if (path.empty()) return "an unnamed Unix socket";
+      if (path.front() == '\0') path.front() = '@';
       return "unix:" + path;
     }
     default: return "no address";

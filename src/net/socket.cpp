@@ -64,4 +64,14 @@ int pending_error(int socket) noexcept {
 Address local_address(int socket) noexcept { return ask(socket, sys.getsockname); }
 Address peer_address(int socket) noexcept { return ask(socket, sys.getpeername); }
 
+std::optional<PeerCredentials> peer_credentials([[maybe_unused]] int socket) noexcept {
+#ifdef SO_PEERCRED
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  if (sys.getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0)
+    return PeerCredentials{peer.pid, peer.uid, peer.gid};
+#endif
+  return std::nullopt;
+}
+
 }  // namespace tulp::detail

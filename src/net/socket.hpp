@@ -4,6 +4,9 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <tulp/address.hpp>
+#include <tulp/transport.hpp>
+
+#include <optional>
 
 #include "base/unique_fd.hpp"
 
@@ -34,5 +37,7 @@ int pending_error(int socket) noexcept;
 /// An empty Address if the socket has none.
 Address local_address(int socket) noexcept;
 Address peer_address(int socket) noexcept;
+/// Of a Unix socket; nothing where the system does not tell.
+std::optional<PeerCredentials> peer_credentials(int socket) noexcept;
 
 }  // namespace tulp::detail

@@ -21,6 +21,12 @@ class Stream final : public BaseProtocol {
   void resume_writing() override;
 
   StreamTransport& transport() const noexcept { return *transport_; }
+  /// By the writer.
+  void close() {
+    is_close_called_ = true;
+    transport_->close();
+  }
+  bool is_close_called() const noexcept { return is_close_called_; }
   bool is_closed() const noexcept { return is_closed_; }
   bool is_writing_paused() const noexcept { return is_writing_paused_; }
 
@@ -43,6 +49,7 @@ class Stream final : public BaseProtocol {
 
  private:
   std::shared_ptr<StreamTransport> transport_;
+  bool is_close_called_ = false;
   bool is_closed_ = false;
   bool is_writing_paused_ = false;
   bool is_turn_taken_ = false;

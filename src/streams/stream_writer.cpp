@@ -22,6 +22,15 @@ void check_error(const StreamTransport& transport) {
     throw_os_error(ECANCELED, "write to " + transport.peer() + ": the connection was aborted on this side");
 }
 
+/// Throws unless a new write may begin.
+void check_writable(const Stream& stream) {
+  const StreamTransport& transport = stream.transport();
+  check_error(transport);
+  if (transport.is_closing() && !stream.is_close_called())  // not by the writer: by the server, for one
+    throw_os_error(ECANCELED, "write to " + transport.peer() + ": the stream was closed on this side");
+  transport.check_writable();
+}
+
 void wait_until_drained(Stream& stream) {
   while (stream.is_writing_paused()) {
     stream.wait_for_drain();
@@ -71,8 +80,7 @@ void write_piece(Stream& stream, detail::TaskControl& me, std::string_view data)
   StreamTransport& transport = stream.transport();
   const bool is_small = data.size() <= small_piece_bytes;
   if (!is_small || !transport.may_gather(data.size())) detail::begin_operation(me);
-  check_error(transport);
-  transport.check_writable();
+  check_writable(stream);
   if (is_small && transport.may_gather(data.size())) return transport.gather(data);
   const std::size_t sent = transport.send(data);
   data.remove_prefix(sent);
@@ -109,7 +117,7 @@ void StreamWriter::writelines(std::span<const std::string_view> pieces) {
 }
 
 void StreamWriter::write_nowait(std::string_view data) {
-  check_error(stream_->transport());
+  check_writable(*stream_);
   stream_->transport().write(data);
 }
 
@@ -124,7 +132,7 @@ void StreamWriter::drain() {
 
 void StreamWriter::write_eof() { stream_->transport().write_eof(); }
 bool StreamWriter::can_write_eof() const noexcept { return stream_->transport().can_write_eof(); }
-void StreamWriter::close() { stream_->transport().close(); }
+void StreamWriter::close() { stream_->close(); }
 bool StreamWriter::is_closing() const noexcept { return stream_->transport().is_closing(); }
 Transport& StreamWriter::transport() const noexcept { return stream_->transport(); }
 

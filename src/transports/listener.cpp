@@ -5,8 +5,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <stdexcept>
+#include <utility>
 
 #include <tulp/error.hpp>
+#include <tulp/wait.hpp>
 
 #include "net/socket.hpp"
 #include "transports/socket_stream.hpp"
@@ -39,39 +42,51 @@ bool is_of_one_connection(int error) {
 /// One listening socket.
 class Listener::Socket final : private Runnable {
  public:
-  Socket(Listener& listener, UniqueFd socket)
-      : listener_(listener), socket_(std::move(socket)), watch_(socket_.get(), FdWatch::Mode::once) {
+  Socket(Listener& listener, BoundSocket bound)
+      : listener_(listener),
+        address_(local_address(bound.socket.get())),
+        bound_(std::move(bound)),
+        watch_(bound_.socket.get(), FdWatch::Mode::once) {}
+  ~Socket() { close(); }
+
+  int fd() const noexcept { return bound_.socket.get(); }
+  const Address& address() const noexcept { return address_; }
+  bool is_serving() const noexcept { return is_serving_; }
+  void start_serving() {
+    if (is_serving_) return;
+    listen_on(bound_, listener_.options_);
     listener_.loop_.add_fd(watch_);
+    is_serving_ = true;
     watch_.arm(listener_.loop_, Direction::read, *this);
   }
-  ~Socket() {
-    resume_.cancel();
-    if (socket_) listener_.loop_.remove_fd(watch_);
-  }
-
-  Address address() const { return local_address(socket_.get()); }
   void close() noexcept {
-    resume_.cancel();
-    listener_.loop_.remove_fd(watch_);
-    socket_.reset();
+    if (!bound_.socket) return;
+    if (std::exchange(is_serving_, false)) {
+      listener_.loop_.stop_timer(retry_);
+      listener_.loop_.remove_fd(watch_);
+    }
+    bound_.file.remove();  // while the socket is open nobody else's file can have its number
+    bound_.socket.reset();
   }
+  void leave_to_parent() noexcept { bound_.file.forget(); }
 
  private:
   /// Accepts what is waiting, but lets others run after a backlog's worth.
   void run() noexcept override {
     const auto keep = listener_.shared_from_this();
-    for (int i = 0; i < listener_.backlog_ && socket_; ++i) {
+    for (int i = 0; i < std::max(listener_.options_.backlog, 1) && bound_.socket; ++i) {
       if (!accept_one()) return;
     }
-    if (socket_) listener_.loop_.post(*this);
+    if (bound_.socket) listener_.loop_.post(*this);
   }
+  Origin origin() const override { return {.what = "accept on " + address_.to_string()}; }
 
   /// False if there is nothing to accept for now.
   bool accept_one() noexcept {
     sockaddr_storage storage{};
     socklen_t size = sizeof storage;
     auto* address = reinterpret_cast<sockaddr*>(&storage);
-    UniqueFd accepted(sys.accept4(socket_.get(), address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    UniqueFd accepted(sys.accept4(fd(), address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (accepted) {
       listener_.take(std::move(accepted), Address(address, size));
       return true;
@@ -91,48 +106,72 @@ class Listener::Socket final : private Runnable {
   }
 
   void pause_after(int error) noexcept {
-    const std::string where = "accept on " + address().to_string();
+    const std::string where = "accept on " + address_.to_string();
     listener_.loop_.call_exception_handler(
         {.message = where + " pauses for a second", .exception = make_os_error(error, where)});
-    resume_ = listener_.loop_.call_later(pause_after_error, [this] { listener_.loop_.post(*this); });
+    if (!is_serving_) return;  // the handler has closed the server
+    retry_.set_when(after(listener_.loop_.time(), pause_after_error));
+    listener_.loop_.start_timer(retry_);
   }
 
   Listener& listener_;
-  UniqueFd socket_;
+  Address address_;
+  BoundSocket bound_;
   FdWatch watch_;
-  TimerHandle resume_;
+  Timer retry_{*this};
+  bool is_serving_ = false;
 };
 
-Listener::Listener(EventLoop& loop, int backlog, Accept accept)
-    : loop_(loop), backlog_(std::max(backlog, 1)), accept_(std::move(accept)) {}
+Listener::Listener(EventLoop& loop, const ServerOptions& options, Accept accept)
+    : loop_(loop), options_(options), accept_(std::move(accept)) {}
 
 Listener::~Listener() = default;
 
-std::shared_ptr<Listener> Listener::open(EventLoop& loop, std::vector<UniqueFd> sockets, int backlog, Accept accept) {
-  auto listener = std::make_shared<Listener>(loop, backlog, std::move(accept));
-  for (UniqueFd& socket : sockets) {
-    listener->addresses_.push_back(local_address(socket.get()));
+std::shared_ptr<Listener> Listener::open(EventLoop& loop, std::vector<BoundSocket> sockets,
+                                         const ServerOptions& options, Accept accept) {
+  auto listener = std::make_shared<Listener>(loop, options, std::move(accept));
+  for (BoundSocket& socket : sockets) {
     listener->sockets_.push_back(std::make_unique<Socket>(*listener, std::move(socket)));
+    if (options.start_serving) listener->sockets_.back()->start_serving();
   }
   loop.service<OpenListeners>().add(*listener);
   listener->self_ = listener;
   return listener;
 }
 
+void Listener::start_serving() {
+  if (!is_open_) throw InvalidStateError("start_serving() after close()");
+  for (const auto& socket : sockets_) socket->start_serving();
+}
+
+bool Listener::is_serving() const noexcept {
+  return std::any_of(sockets_.begin(), sockets_.end(), [](const auto& socket) { return socket->is_serving(); });
+}
+
+std::vector<Address> Listener::addresses() const {
+  std::vector<Address> addresses;
+  for (const auto& socket : sockets_) addresses.push_back(socket->address());
+  return addresses;
+}
+
+std::vector<int> Listener::sockets() const {
+  std::vector<int> descriptors;
+  for (const auto& socket : sockets_)
+    if (is_open_) descriptors.push_back(socket->fd());
+  return descriptors;
+}
+
 void Listener::take(UniqueFd socket, const Address& peer) noexcept {
   try {
-    set_option(socket.get(), IPPROTO_TCP, TCP_NODELAY, 1);
-    auto transport = accept_(std::make_unique<SocketStream>(loop_, std::move(socket), peer));
-    ++connection_count_;
-    transport->on_gone([self = shared_from_this()] { self->on_connection_gone(); });
+    tune(socket.get(), options_);
+    auto client = std::make_shared<Client>(clients_);
+    auto transport = accept_(std::make_unique<SocketStream>(loop_, std::move(socket), peer), client);
+    client->on_connection_made(*transport);
+    transport->on_gone([client = std::move(client)] { client->on_connection_lost(); });
   } catch (...) {
     loop_.call_exception_handler({.message = "a connection from " + peer.to_string() + " could not be served",
                                   .exception = std::current_exception()});
   }
-}
-
-void Listener::on_connection_gone() noexcept {
-  if (--connection_count_ == 0 && !is_open_) waiting_for_end_.wake_all();
 }
 
 void Listener::close() noexcept {
@@ -141,39 +180,72 @@ void Listener::close() noexcept {
   for (const auto& socket : sockets_) socket->close();
   ListHook<Listener>::unlink();
   waiting_for_close_.wake_all();
-  if (connection_count_ == 0) waiting_for_end_.wake_all();
   // The sockets' entries may still stand in the ready queue: the loop's ownership ends behind them.
-  loop_.call_soon([self = std::move(self_)] {});
+  auto self = std::move(self_);
+  if (!loop_.belongs_to_parent()) loop_.call_soon([self = std::move(self)] {});
+}
+
+void Listener::leave_to_parent() noexcept {
+  for (const auto& socket : sockets_) socket->leave_to_parent();
+}
+
+void Listener::wait_closed() {
+  require_task("Server::wait_closed");
+  if (is_open_) waiting_for_close_.wait();
+  clients_->wait_for_connections();
 }
 
 void Listener::serve_forever() {
-  require_task("serve_forever");
+  require_task("Server::serve_forever");
+  if (!is_open_) return;
+  start_serving();
   try {
-    if (is_open_) waiting_for_close_.wait();
-  } catch (...) {
+    waiting_for_close_.wait();
+  } catch (const CancelledError& cancelled) {
     close();
+    clients_->cancel(cancelled.message());
     throw;
   }
 }
 
-void Listener::wait_closed() {
-  require_task("wait_closed");
-  while (is_open_ || connection_count_ > 0) waiting_for_end_.wait();
+std::size_t Listener::shut_down(Duration grace) {
+  require_task("Server::shutdown");
+  close();
+  try {
+    with_timeout(grace, [this] { clients_->wait_for_others(); });
+    return 0;
+  } catch (const TimeoutError&) {  // the grace is over
+  }
+  const std::size_t count = clients_->cut_off_others();
+  clients_->wait_for_others();
+  return count;
 }
 
 void OpenListeners::shut_down(Shutdown) {
   open_.for_each([](Listener& listener) { listener.close(); });
 }
 
+void OpenListeners::on_fork() noexcept {
+  open_.for_each([](Listener& listener) { listener.leave_to_parent(); });
+}
+
 }  // namespace tulp::detail
 
 namespace tulp {
 
-void Server::close() { listener_->close(); }
-bool Server::is_serving() const noexcept { return listener_->is_open(); }
-std::vector<Address> Server::addresses() const { return listener_->addresses(); }
-void Server::wait_closed() { listener_->wait_closed(); }
+void Hosts::check() const {
+  if (names_.empty()) throw std::invalid_argument("a list of hosts to listen on is empty");
+}
 
+void Server::start_serving() { listener_->start_serving(); }
+void Server::close() { listener_->close(); }
+bool Server::is_serving() const noexcept { return listener_->is_serving(); }
+std::vector<Address> Server::addresses() const { return listener_->addresses(); }
+std::vector<int> Server::sockets() const { return listener_->sockets(); }
+void Server::close_clients() { listener_->clients().close(); }
+void Server::abort_clients() { listener_->clients().abort(); }
+void Server::wait_closed() { listener_->wait_closed(); }
 void Server::serve_forever() { listener_->serve_forever(); }
+std::size_t Server::shutdown(Duration grace) { return listener_->shut_down(grace); }
 
 }  // namespace tulp

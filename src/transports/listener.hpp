@@ -3,12 +3,14 @@
 #include <tulp/detail/wait_queue.hpp>
 #include <tulp/event_loop.hpp>
 #include <tulp/server.hpp>
+#include <tulp/task.hpp>
 
 #include <functional>
 #include <memory>
 #include <vector>
 
-#include "base/unique_fd.hpp"
+#include "net/listen.hpp"
+#include "transports/clients.hpp"
 #include "transports/stream_transport.hpp"
 
 namespace tulp::detail {
@@ -16,33 +18,38 @@ namespace tulp::detail {
 class Listener final : public std::enable_shared_from_this<Listener>, public ListHook<Listener> {
  public:
   /// Makes the transport of an accepted connection.  What it throws is reported, and the connection dropped.
-  using Accept = UniqueFunction<std::shared_ptr<StreamTransport>(std::unique_ptr<ByteStream>)>;
+  using Accept =
+      UniqueFunction<std::shared_ptr<StreamTransport>(std::unique_ptr<ByteStream>, const std::shared_ptr<Client>&)>;
 
-  /// Throws: OsError - a socket cannot be watched.
-  static std::shared_ptr<Listener> open(EventLoop& loop, std::vector<UniqueFd> sockets, int backlog, Accept accept);
-  Listener(EventLoop& loop, int backlog, Accept accept);
+  /// Accepts on those sockets that listen.  Throws: OsError - a socket cannot be watched.
+  static std::shared_ptr<Listener> open(EventLoop& loop, std::vector<BoundSocket> sockets, const ServerOptions& options,
+                                        Accept accept);
+  Listener(EventLoop& loop, const ServerOptions& options, Accept accept);
   ~Listener();
 
+  void start_serving();
   void close() noexcept;
-  bool is_open() const noexcept { return is_open_; }
-  const std::vector<Address>& addresses() const noexcept { return addresses_; }
+  /// In a child process: the parent serves on.
+  void leave_to_parent() noexcept;
+  bool is_serving() const noexcept;
+  std::vector<Address> addresses() const;
+  std::vector<int> sockets() const;
+  Clients& clients() const noexcept { return *clients_; }
   void wait_closed();
   void serve_forever();
+  std::size_t shut_down(Duration grace);
 
  private:
   class Socket;
-  void on_connection_gone() noexcept;
   void take(UniqueFd socket, const Address& peer) noexcept;
 
   EventLoop& loop_;
-  int backlog_;
+  ServerOptions options_;
   Accept accept_;
   std::vector<std::unique_ptr<Socket>> sockets_;
+  std::shared_ptr<Clients> clients_ = std::make_shared<Clients>();
   std::shared_ptr<Listener> self_;  // the loop's ownership, until close()
-  std::size_t connection_count_ = 0;
-  std::vector<Address> addresses_;
   WaitQueue waiting_for_close_;
-  WaitQueue waiting_for_end_;
   bool is_open_ = true;
 };
 
@@ -53,6 +60,7 @@ class OpenListeners : public LoopService {
   void add(Listener& listener) noexcept { open_.push_back(listener); }
   void shut_down(Shutdown phase) override;
   bool is_quiet() const override { return open_.empty(); }
+  void on_fork() noexcept override;
 
  private:
   IntrusiveList<Listener> open_;

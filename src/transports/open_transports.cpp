@@ -19,14 +19,19 @@ void OpenTransport::drop_write(EventLoop& loop, const char* method) noexcept {
         {.message = std::string(method) + "() keeps being called after the connection to " + peer() + " was lost"});
 }
 
+void OpenTransport::abort_with_report(EventLoop& loop) {
+  if (const std::size_t unsent = get_write_buffer_size())
+    loop.call_exception_handler({.message = std::to_string(unsent) + " bytes to " + peer() + " were not sent"});
+  abort();
+}
+
 void OpenTransports::shut_down(Shutdown phase) {
   if (phase == Shutdown::refuse) return;
   open_.for_each([this, phase](OpenTransport& transport) {
-    if (phase == Shutdown::finish) return transport.close();
-    if (const std::size_t unsent = transport.get_write_buffer_size())
-      loop_.call_exception_handler(
-          {.message = std::to_string(unsent) + " bytes to " + transport.peer() + " were not sent"});
-    transport.abort();
+    if (phase == Shutdown::finish)
+      transport.close();
+    else
+      transport.abort_with_report(loop_);
   });
 }
 

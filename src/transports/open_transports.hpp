@@ -23,6 +23,8 @@ class OpenTransport : public ListHook<OpenTransport> {
   virtual std::size_t get_write_buffer_size() const noexcept = 0;
   /// The other end, for messages: "127.0.0.1:80".
   virtual std::string peer() const = 0;
+  /// As abort(), after saying how much is lost by that.
+  void abort_with_report(EventLoop& loop);
 
  protected:
   ~OpenTransport() = default;

@@ -15,7 +15,7 @@ SocketStream::SocketStream(EventLoop& loop, UniqueFd socket, const Address& peer
       socket_(std::move(socket)),
       watch_(socket_.get(), FdWatch::Mode::once),
       peer_(peer),
-      short_means_drained_(peer.family() != AF_UNIX) {
+      short_means_drained_(peer.family() == AF_INET || peer.family() == AF_INET6) {
   loop_.add_fd(watch_);
 }
 
@@ -82,6 +82,9 @@ std::any SocketStream::get_extra_info(std::string_view key) const {
   if (!socket_) return {};
   if (key == "socket") return socket_.get();
   if (key == "sockname") return local_address(socket_.get());
+  if (key == "peercred" && peer_.family() == AF_UNIX) {
+    if (const auto credentials = peer_credentials(socket_.get())) return *credentials;
+  }
   return {};
 }
 

@@ -1,4 +1,4 @@
-// Servers: semantics rows 56, 57 and 75, and what accept(2) may bring.
+// Servers: semantics rows 56, 57 and 75, modern rows 25 to 27, and what accept(2) may bring.
 #include <tulp/protocol.hpp>
 #include <tulp/server.hpp>
 #include <tulp/stream.hpp>
@@ -8,45 +8,22 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/select.h>
+#include <sys/resource.h>
 
+#include <functional>
 #include <memory>
 #include <set>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
-#include "support/net.hpp"
+#include "support/serving.hpp"
+#include "support/unix_sockets.hpp"
 
 using namespace tulp;
 using namespace tulp::test;
 
 namespace {
-
-/// A server whose protocols the test keeps.
-class Serving : public NetTest {
- public:
-  Server serve(std::string host = "127.0.0.1", ServerOptions options = {}) {
-    auto serving = loop().create_server(
-        [this] {
-          protocols.push_back(std::make_shared<Recorder>());
-          return protocols.back();
-        },
-        std::move(host), 0, options);
-    return loop().run_until_complete(serving);
-  }
-  /// Serves, once it has one connection, `count` more.
-  void wait_for(std::size_t count) {
-    until([&] { return protocols.size() == count && !protocols.back()->trace.empty(); });
-  }
-  void end(Server server) {
-    server.close();
-    for (const auto& protocol : protocols)
-      if (protocol->transport) protocol->transport->abort();
-    settle();
-  }
-
-  std::vector<std::shared_ptr<Recorder>> protocols;
-};
 
 /// accept4() that fails with one error for so many times.
 class FailingAccept {
@@ -379,6 +356,224 @@ TEST_CASE_METHOD(Serving, "a backlog of 0 accepts one after another, and an idle
   end(server);
 }
 
+// Where a server listens.
+
+TEST_CASE_METHOD(Serving, "a server listens on each of its hosts, once, and on one port") {
+  auto serving =
+      loop().create_server([] { return std::make_shared<Recorder>(); }, {"127.0.0.2", "127.0.0.1", "127.0.0.2"}, 0);
+  Server server = loop().run_until_complete(serving);
+  REQUIRE(server.addresses().size() == 2);
+  CHECK(server.addresses()[0].host() == "127.0.0.2");
+  CHECK(server.addresses()[1].host() == "127.0.0.1");
+  CHECK(server.addresses()[1].port() == server.port());
+  CHECK(server.sockets().size() == 2);
+  server.close();
+  const std::vector<std::string> hosts = {"127.0.0.1"};
+  Server other = loop().run_until_complete(loop().create_server([] { return std::make_shared<Recorder>(); }, hosts, 0));
+  CHECK(other.addresses().size() == 1);
+  other.close();
+  CHECK_THROWS_AS(loop().create_server([] { return std::make_shared<Recorder>(); }, std::vector<std::string>{}, 0),
+                  std::invalid_argument);
+}
+
+namespace {
+
+/// bind() for which the port of every second address of a server is taken, so many times.
+class TakenPorts {
+ public:
+  explicit TakenPorts(int times) {
+    left = times;
+    binds = 0;
+    sys.bind = [](int fd, const sockaddr* address, socklen_t size) {
+      if (++binds % 2 == 0 && left-- > 0) return errno = EADDRINUSE, -1;
+      return ::bind(fd, address, size);
+    };
+  }
+  static inline int left, binds;
+
+ private:
+  PatchedSystem patched_;
+};
+
+}  // namespace
+
+TEST_CASE_METHOD(Serving,
+                 "if the port that was chosen for 0 is taken for one of the hosts, another one is chosen for all") {
+  const TakenPorts taken(3);
+  const std::size_t before = open_fd_count();
+  auto serving = loop().create_server([] { return std::make_shared<Recorder>(); }, {"127.0.0.1", "127.0.0.2"}, 0);
+  Server server = loop().run_until_complete(serving);
+  CHECK(taken.binds == 8);
+  CHECK(server.addresses().size() == 2);
+  CHECK(open_fd_count() == before + 2);
+  server.close();
+}
+
+TEST_CASE_METHOD(Serving, "a port that is always taken for one of the hosts is an error in the end") {
+  const TakenPorts taken(1000);
+  const std::size_t before = open_fd_count();
+  auto serving = loop().create_server([] { return std::make_shared<Recorder>(); }, {"127.0.0.1", "127.0.0.2"}, 0);
+  CHECK_THROWS_AS(loop().run_until_complete(serving), OsError);
+  CHECK(errno_of(serving.exception()) == EADDRINUSE);
+  CHECK(open_fd_count() == before);
+}
+
+TEST_CASE_METHOD(Serving, "a named port that is taken is not exchanged for another one") {
+  const TakenPorts taken(1);
+  const ClosedPort port;
+  PatchedSystem patched;
+  auto serving =
+      loop().create_server([] { return std::make_shared<Recorder>(); }, {"127.0.0.2", "127.0.0.3"}, port.port());
+  CHECK_THROWS_AS(loop().run_until_complete(serving), OsError);
+  CHECK(taken.binds == 2);
+}
+
+TEST_CASE_METHOD(Serving, "an option that the system does not have is an OsError that names it") {
+  PatchedSystem patched;
+  sys.setsockopt = [](int fd, int level, int option, const void* value, socklen_t size) {
+    return option == SO_REUSEPORT ? (errno = ENOPROTOOPT, -1) : ::setsockopt(fd, level, option, value, size);
+  };
+  const std::size_t before = open_fd_count();
+  CHECK(message_of([&] { serve("127.0.0.1", {.reuse_port = true}); }) ==
+        "SO_REUSEPORT on 127.0.0.1:0: Protocol not available");
+  CHECK(open_fd_count() == before);
+}
+
+TEST_CASE_METHOD(Serving, "the options of connections hold for those that are accepted") {
+  Server server = serve("127.0.0.1", {.nodelay = false, .keep_alive = true});
+  Peer peer = Peer::connect(server.port());
+  wait_for(1);
+  const int socket = *protocols[0]->transport->get_extra_info<int>("socket");
+  int no_delay = -1, keep_alive = -1;
+  socklen_t size = sizeof no_delay;
+  ::getsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &no_delay, &size);
+  ::getsockopt(socket, SOL_SOCKET, SO_KEEPALIVE, &keep_alive, &size);
+  CHECK(no_delay == 0);
+  CHECK(keep_alive == 1);
+  end(server);
+}
+
+TEST_CASE_METHOD(Serving, "the sockets of a server can be looked at until it is closed") {
+  Server server = serve();
+  REQUIRE(server.sockets().size() == 1);
+  int is_listening = 0;
+  socklen_t size = sizeof is_listening;
+  CHECK(::getsockopt(server.sockets()[0], SOL_SOCKET, SO_ACCEPTCONN, &is_listening, &size) == 0);
+  CHECK(is_listening == 1);
+  server.close();
+  CHECK(server.sockets().empty());
+}
+
+TEST_CASE_METHOD(Serving, "with start_serving off the port is taken, but nobody gets through before start_serving()") {
+  Server server = serve("127.0.0.1", {.start_serving = false});
+  CHECK_FALSE(server.is_serving());
+  CHECK(server.port() != 0);
+  run([&] { CHECK_THROWS_AS(open_connection("127.0.0.1", server.port()), ConnectionRefusedError); });
+  server.start_serving();
+  server.start_serving();
+  CHECK(server.is_serving());
+  Peer peer = Peer::connect(server.port());
+  wait_for(1);
+  end(server);
+  CHECK_THROWS_AS(server.start_serving(), InvalidStateError);
+}
+
+TEST_CASE_METHOD(Serving, "serve_forever begins to serve") {
+  Server server = serve("127.0.0.1", {.start_serving = false});
+  auto serving = create_task([&] { server.serve_forever(); });
+  settle();
+  Peer peer = Peer::connect(server.port());
+  wait_for(1);
+  end(server);
+  CHECK(serving.done());
+}
+
+TEST_CASE_METHOD(Serving, "start_serving that fails says why, and a server that never served is closed as any other") {
+  Server server = serve("127.0.0.1", {.start_serving = false});
+  {
+    PatchedSystem patched;
+    sys.listen = [](int, int) { return errno = EADDRINUSE, -1; };
+    CHECK_THROWS_AS(server.start_serving(), OsError);
+    CHECK_FALSE(server.is_serving());
+  }
+  auto waiting = create_task([&] { server.wait_closed(); });
+  settle();
+  server.close();
+  loop().run_until_complete(Future<>(waiting));
+}
+
+// Sockets that come from elsewhere.
+
+TEST_CASE_METHOD(Serving, "a server takes sockets that are bound already, and those that listen already") {
+  const PlainListener listening;
+  const int listens = ::dup(listening.fd());
+  const int bound = ::socket(AF_INET, SOCK_STREAM, 0);
+  const sockaddr_in address = loopback_address(0);
+  REQUIRE(::bind(bound, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
+  auto factory = [this] { return protocols.emplace_back(std::make_shared<Recorder>()); };
+  Server server = loop().run_until_complete(loop().create_server(factory, {.socks = {listens, bound}}));
+  CHECK(server.sockets() == std::vector<int>{listens, bound});
+  CHECK(server.port() == listening.port());
+  CHECK((::fcntl(bound, F_GETFL) & O_NONBLOCK) != 0);
+  CHECK((::fcntl(bound, F_GETFD) & FD_CLOEXEC) != 0);
+  Peer first = Peer::connect(listening.port());
+  wait_for(1);
+  Peer second = Peer::connect(server.addresses()[1].port());
+  wait_for(2);
+  end(server);
+  CHECK(::fcntl(bound, F_GETFD) == -1);  // it was the server's to close
+}
+
+TEST_CASE_METHOD(NetTest,
+                 "start_server takes a Unix socket that came from elsewhere, whose file it leaves where it is") {
+  const Folder folder;
+  PlainUnixSocket listening(folder / "socket");
+  run([&] {
+    Server server = start_server([](StreamReader, StreamWriter writer) { writer.write("hello\n"); },
+                                 {.socks = {listening.release()}});
+    auto [reader, writer] = open_unix_connection(folder / "socket");
+    CHECK(reader.readline() == "hello\n");
+    writer.close();
+    server.close();
+    server.wait_closed();
+    CHECK(exists(folder / "socket"));
+  });
+}
+
+TEST_CASE_METHOD(Serving, "sockets and a host, neither of them, and what is no stream socket are the caller's errors") {
+  const PlainListener listening;
+  const Peer datagrams(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  const auto factory = [] { return std::make_shared<Recorder>(); };
+  CHECK_THROWS_AS(loop().create_server(factory, "localhost", 0, {.socks = {listening.fd()}}), std::invalid_argument);
+  CHECK_THROWS_AS(loop().create_server(factory, "", 80, {.socks = {listening.fd()}}), std::invalid_argument);
+  CHECK_THROWS_AS(loop().create_server(factory, ServerOptions{}), std::invalid_argument);
+  CHECK_THROWS_AS(loop().create_server(factory, {.socks = {listening.fd(), datagrams.fd()}}), std::invalid_argument);
+  CHECK_THROWS_AS(loop().create_server(factory, {.socks = {9999}}), std::invalid_argument);
+  run([&] {
+    const auto handler = [](StreamReader, StreamWriter) {};
+    CHECK_THROWS_AS(start_server(handler, ServerOptions{}), std::invalid_argument);
+    CHECK_THROWS_AS(start_server(handler, "::1", 0, {.socks = {listening.fd()}}), std::invalid_argument);
+  });
+  CHECK(::fcntl(listening.fd(), F_GETFD) >= 0);  // it is the caller's still
+}
+
+TEST_CASE_METHOD(Serving,
+                 "a socket that cannot listen is an OsError, and closed, as it is if the Future is cancelled") {
+  const std::size_t before = open_fd_count();
+  const auto factory = [] { return std::make_shared<Recorder>(); };
+  {
+    const PlainListener listener;
+    const int connected = Peer::connect(listener.port()).release();
+    auto failing = loop().create_server(factory, {.socks = {connected}});
+    CHECK_THROWS_AS(loop().run_until_complete(failing), OsError);
+  }
+  auto cancelled = loop().create_server(factory, {.socks = {::socket(AF_INET, SOCK_STREAM, 0)}});
+  cancelled.cancel();
+  settle();
+  CHECK(cancelled.cancelled());
+  CHECK(open_fd_count() == before);
+}
+
 // What accept(2) may bring.
 
 TEST_CASE_METHOD(Serving, "accept: what befell one connection does not touch the next") {
@@ -451,6 +646,52 @@ TEST_CASE_METHOD(Serving, "a connection that select cannot hold is reported and 
   served = Peer::connect(server.port());
   until([&] { return protocols.size() == 1 && !protocols[0]->trace.empty(); });
   end(server);
+}
+
+TEST_CASE_METHOD(Serving, "with every descriptor of the process in use the server waits, and then serves everybody") {
+  if (kind() == LoopKind::foreign) return;  // its manual clock would not wait for anybody
+  Server server = serve();
+  std::vector<Peer> peers;
+  for (int i = 0; i < 20; ++i) peers.push_back(Peer::connect(server.port()));
+  rlimit before{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+  const int next = ::dup(0);  // the lowest number that is free
+  ::close(next);
+  const rlimit used_up{.rlim_cur = static_cast<rlim_t>(next), .rlim_max = before.rlim_max};
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &used_up) == 0);
+  until([&] { return report_count() > 0; });
+  for (int turns = 0; turns < 100; ++turns) run_once();
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
+  const auto reports = take_reports();
+  CHECK(reports.size() == 1);
+  CHECK(errno_of(reports.at(0).exception) == EMFILE);
+  CHECK(protocols.empty());
+  wait_for(20);
+  end(server);
+}
+
+TEST_CASE_METHOD(Serving, "a storm of errors costs one try a second, and loses no connection") {
+  if (kind() != LoopKind::foreign) return;  // there an hour passes in no time
+  Server server = serve();
+  const FailingAccept failing(ENFILE, 3600);
+  std::vector<Peer> peers;
+  for (int i = 0; i < 50; ++i) peers.push_back(Peer::connect(server.port()));
+  const auto start = loop().time();
+  wait_for(50);
+  CHECK(loop().time() - start == 3600s);
+  CHECK(take_reports().size() == 3600);
+  end(server);
+}
+
+TEST_CASE_METHOD(Serving, "an exception handler may close the server that has no descriptors") {
+  Server server = serve();
+  loop().set_exception_handler([&](EventLoop&, const ExceptionContext&) { server.close(); });
+  const FailingAccept failing(EMFILE, 1);
+  Peer peer = Peer::connect(server.port());
+  until([&] { return !server.is_serving(); });
+  settle();
+  CHECK(failing.calls == 1);
+  until([&] { return peer.is_over(); });
 }
 
 TEST_CASE_METHOD(Serving, "a server that is closed while accepting pauses does not wake up again") {

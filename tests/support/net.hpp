@@ -67,6 +67,7 @@ class Peer {
   ~Peer() { close(); }
 
   int fd() const { return fd_; }
+  int release() { return std::exchange(fd_, -1); }
   void send(std::string_view data) const {
     while (!data.empty()) {
       const ssize_t sent = ::send(fd_, data.data(), data.size(), MSG_NOSIGNAL);

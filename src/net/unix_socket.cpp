@@ -1,0 +1,108 @@
+#include "net/unix_socket.hpp"
+
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <stdexcept>
+#include <utility>
+
+#include <tulp/error.hpp>
+#include <tulp/task.hpp>
+#include <tulp/wait.hpp>
+
+#include "net/socket.hpp"
+
+namespace tulp::detail {
+namespace {
+
+// How often a server is asked whose queue is full.
+constexpr std::chrono::milliseconds first_pause{1};
+constexpr std::chrono::milliseconds longest_pause{64};
+
+bool is_abstract(const Address& address) { return address.host().front() == '\0'; }
+
+/// Removes the file of a socket that nobody listens on; false if there is something else.
+bool remove_stale(const Address& address) {
+  SocketFile file(address.host());
+  if (!file.is_socket()) return false;
+  const UniqueFd probe = make_stream_socket(AF_UNIX);
+  const bool is_stale = sys.connect(probe.get(), address.data(), address.size()) != 0 && errno == ECONNREFUSED;
+  is_stale ? file.remove() : file.forget();
+  return is_stale;
+}
+
+std::unique_ptr<SocketStream> connect(const Address& address, const ConnectOptions& options) {
+  UniqueFd socket = make_stream_socket(AF_UNIX);
+  auto pause = first_pause;
+  while (sys.connect(socket.get(), address.data(), address.size()) != 0) {
+    // The server's queue is full: a blocking socket would wait here, but of room nobody is told.
+    if (errno != EAGAIN && errno != EINTR) throw_os_error(errno, "connect " + address.to_string());
+    sleep(pause);
+    pause = std::min(2 * pause, longest_pause);
+  }
+  tune(socket.get(), options);
+  return std::make_unique<SocketStream>(require_task("connect").loop(), std::move(socket), address);
+}
+
+}  // namespace
+
+SocketFile::SocketFile(std::string path) noexcept : path_(std::move(path)) {
+  struct stat file {};
+  if (sys.lstat(path_.c_str(), &file) != 0) return;
+  device_ = file.st_dev;
+  inode_ = file.st_ino;
+  is_socket_ = S_ISSOCK(file.st_mode);
+}
+
+SocketFile& SocketFile::operator=(SocketFile&& other) noexcept {
+  std::swap(path_, other.path_);
+  std::swap(device_, other.device_);
+  std::swap(inode_, other.inode_);
+  std::swap(is_socket_, other.is_socket_);
+  return *this;
+}
+
+void SocketFile::remove() noexcept {
+  if (!std::exchange(is_socket_, false)) return;
+  struct stat file {};
+  if (sys.lstat(path_.c_str(), &file) != 0 || file.st_dev != device_ || file.st_ino != inode_) return;
+  sys.unlink(path_.c_str());
+}
+
+void check_unix_options(const ConnectOptions& options) {
+  if (options.sock >= 0) throw std::invalid_argument("both a path and a socket to connect with");
+  if (options.family != AF_UNSPEC && options.family != AF_UNIX)
+    throw std::invalid_argument("a Unix socket is not of that family");
+  if (options.local_addr) throw std::invalid_argument("a connection to a Unix socket has no local_addr");
+}
+
+void check_unix_options(const ServerOptions& options) {
+  if (!options.socks.empty()) throw std::invalid_argument("both a path and sockets to listen on");
+  if (options.family != AF_UNSPEC && options.family != AF_UNIX)
+    throw std::invalid_argument("a Unix socket is not of that family");
+  if (options.reuse_port) throw std::invalid_argument("a Unix socket has no port to reuse");
+}
+
+std::unique_ptr<SocketStream> connect_unix(const Address& address, const ConnectOptions& options) {
+  try {
+    return with_timeout(options.timeout, [&] { return connect(address, options); });
+  } catch (const TimeoutError& error) {
+    throw TimeoutError("connect " + address.to_string() + ": " + error.what());
+  }
+}
+
+BoundUnixSocket bind_path(const Address& address) {
+  UniqueFd socket = make_stream_socket(AF_UNIX);
+  if (sys.bind(socket.get(), address.data(), address.size()) != 0) {
+    const int error = errno;
+    if (error != EADDRINUSE || is_abstract(address) || !remove_stale(address))
+      throw_os_error(error, "bind " + address.to_string());
+    bind_socket(socket.get(), address);
+  }
+  return {std::move(socket), is_abstract(address) ? SocketFile() : SocketFile(address.host())};
+}
+
+}  // namespace tulp::detail
