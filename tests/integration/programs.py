@@ -53,16 +53,23 @@ def temporary_folder():
 
 
 @contextlib.contextmanager
-def listening(*args):
-    """A tulp command that prints "listening on HOST:PORT"; gives the port."""
+def serving(*args):
+    """A tulp command that prints "listening on WHERE"; gives what stands there."""
     with subprocess.Popen([TULP, *map(str, args)], stdout=subprocess.PIPE) as process:
         try:
             line = process.stdout.readline().decode()
             assert line.startswith("listening on "), line
-            yield int(line.rpartition(":")[2])
+            yield line.removeprefix("listening on ").rstrip("\n")
         finally:
             process.terminate()
         assert process.wait(timeout=60) == 143, process.returncode   # not because a sanitizer stopped it
+
+
+@contextlib.contextmanager
+def listening(*args):
+    """As serving(), on HOST:PORT; gives the port."""
+    with serving(*args) as where:
+        yield int(where.rpartition(":")[2])
 
 
 class QuietHandler(http.server.SimpleHTTPRequestHandler):

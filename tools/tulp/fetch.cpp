@@ -1,4 +1,5 @@
 // tulp fetch: prints what URLs hold, or keeps it in a file.
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <tulp/tulp.hpp>
@@ -19,6 +20,7 @@
 #include "http/client.hpp"
 #include "output.hpp"
 #include "terminal.hpp"
+#include "unix_name.hpp"
 
 namespace tool {
 namespace {
@@ -34,6 +36,7 @@ struct FetchOptions {
   bool include_head = false;
   double timeout_seconds = std::numeric_limits<double>::infinity();
   unsigned max_redirects = 10;
+  http::Via via;
 };
 
 /// How far one URL is.
@@ -120,7 +123,8 @@ void Fetch::transfer(const http::Url& url, Transfer& transfer, Write write) {
   const std::chrono::duration<double> limit(options_.timeout_seconds);
   try {
     tulp::with_timeout(limit, [&] {
-      http::Exchange exchange = http::get(url, {.max_redirects = options_.max_redirects, .on_head = print_head});
+      http::Exchange exchange =
+          http::get(url, {.max_redirects = options_.max_redirects, .via = options_.via, .on_head = print_head});
       transfer.expected_bytes = exchange.head().content_length;
       for (auto piece = exchange.read_body(); !piece.empty(); piece = exchange.read_body()) {
         transfer.received_bytes += piece.size();
@@ -171,6 +175,17 @@ void add_fetch(CLI::App& app, Command& chosen) {
   fetch->add_option("--timeout", options->timeout_seconds, "How many seconds each URL may take in all, as 2.5")
       ->check(check_timeout);
   fetch->add_option("--max-redirs", options->max_redirects, "How many redirects are followed")->capture_default_str();
+  const auto set_unix_socket = [options](const std::string& path) { options->via.unix_socket = unix_name(path); };
+  CLI::Option* unix_socket = fetch
+                                 ->add_option_function<std::string>(
+                                     "--unix-socket", set_unix_socket,
+                                     "Connect to this Unix socket instead of the URL's host; @NAME is an abstract one")
+                                 ->check(check_unix_name);
+  const auto set_family = [options](int family) { return [options, family] { options->via.family = family; }; };
+  CLI::Option* ipv4 = fetch->add_flag_callback("-4,--ipv4", set_family(AF_INET), "Use IPv4 addresses only");
+  CLI::Option* ipv6 = fetch->add_flag_callback("-6,--ipv6", set_family(AF_INET6), "Use IPv6 addresses only");
+  ipv4->excludes(ipv6)->excludes(unix_socket);
+  ipv6->excludes(unix_socket);
   fetch->footer(std::string("Example: tulp fetch -o page.html http://example.org/\n\n") + exit_code_table +
                 "\nWith several URLs all are fetched; the code is that of the first in this order that failed.");
   fetch->callback([&chosen, options, output] {

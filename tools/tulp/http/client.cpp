@@ -13,9 +13,10 @@ namespace {
 
 constexpr int most_interim_replies = 16;
 
-tulp::Streams connect(const Url& url) {
+tulp::Streams connect(const Url& url, const Via& via) {
   try {
-    return tulp::open_connection(url.host, url.port);
+    if (!via.unix_socket.empty()) return tulp::open_unix_connection(via.unix_socket);
+    return tulp::open_connection(url.host, url.port, {.family = via.family});
   } catch (const tulp::ResolveError& error) {
     throw Failure(ExitCode::unknown_host, error.what());
   } catch (const tulp::OsError& error) {
@@ -57,7 +58,7 @@ Url follow(const Url& base, std::string_view location) {
 
 }  // namespace
 
-Exchange::Exchange(const Url& url) : Exchange(url, connect(url)) {}
+Exchange::Exchange(const Url& url, const Via& via) : Exchange(url, connect(url, via)) {}
 
 Exchange::Exchange(const Url& url, tulp::Streams streams)
     : url_(url), writer_(std::move(streams.writer)), replies_(std::move(streams.reader)) {
@@ -104,7 +105,7 @@ std::string_view Exchange::read_body() {
 
 Exchange get(Url url, const GetOptions& options) {
   for (unsigned followed = 0;; ++followed) {
-    Exchange exchange(url);
+    Exchange exchange(url, options.via);
     options.on_head(exchange.head());
     const auto location = exchange.redirection();
     if (!location) return exchange;

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <optional>
+#include <string>
 #include <string_view>
 
 #include "http/message.hpp"
@@ -11,12 +12,20 @@
 
 namespace tool::http {
 
+/// How to get to the server of a URL.
+struct Via {
+  /// AF_INET or AF_INET6; AF_UNSPEC takes what the host has.
+  int family = 0;
+  /// The Unix socket to connect to, whatever the URL's host; none if empty.
+  std::string unix_socket = {};
+};
+
 /// A GET whose reply has begun.  Dropping it closes the connection.
 class Exchange {
  public:
   /// Connects, asks for `url` and reads the reply's head.
   /// Throws: Failure - of whichever kind.
-  explicit Exchange(const Url& url);
+  explicit Exchange(const Url& url, const Via& via = {});
 
   const Url& url() const noexcept { return url_; }
   const ResponseHead& head() const noexcept { return head_; }
@@ -40,6 +49,7 @@ class Exchange {
 struct GetOptions {
   /// How many redirects are followed.
   unsigned max_redirects = 10;
+  Via via = {};
   /// Called with every head that comes, those of redirects too.
   std::function<void(const ResponseHead&)> on_head = [](const ResponseHead&) {};
 };
