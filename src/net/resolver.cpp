@@ -45,7 +45,6 @@ class Resolver::Job : public Runnable, public std::enable_shared_from_this<Job> 
 
   void run() noexcept final {
     const auto self = std::move(queued_);
-    resolver_.loop_.end_expected_post();
     resolver_.jobs_.erase(question_);
     answer();
   }
@@ -94,12 +93,15 @@ class Resolver::JobOf final : public Job {
       : Job(resolver, std::move(question)), look_up_(std::move(look_up)) {}
 
   Future<T> add_lookup() {
+    if (lookups_.empty()) resolver_.loop_.expect_post();
     auto lookup = Ref<Lookup<T>>::adopt(new Lookup<T>(resolver_.loop_, *this));
     lookups_.push_back(*lookup);
     return Future<T>(std::move(lookup));
   }
   void on_lookup_left() noexcept {
-    if (lookups_.empty()) resolver_.abandon(*this);
+    if (!lookups_.empty()) return;
+    resolver_.loop_.end_expected_post();
+    resolver_.abandon(*this);
   }
   void work() noexcept override {
     try {
@@ -114,6 +116,7 @@ class Resolver::JobOf final : public Job {
 
  private:
   void answer() noexcept override {
+    if (!lookups_.empty()) resolver_.loop_.end_expected_post();
     while (!lookups_.empty()) {
       const auto lookup = lookups_.front().leave();
       if (lookup->is_done()) continue;
@@ -161,7 +164,6 @@ Future<T> Resolver::ask(std::string question, UniqueFunction<T()> look_up) {
     return static_cast<JobOf<T>&>(*found->second).add_lookup();
   auto job = std::make_shared<JobOf<T>>(*this, question, std::move(look_up));
   enqueue(job);
-  loop_.expect_post();
   jobs_.emplace(std::move(question), job);
   return job->add_lookup();
 }
@@ -194,7 +196,6 @@ void Resolver::abandon(Job& job) {
   const auto found = std::find(shared_->jobs.begin(), shared_->jobs.end(), keep);
   if (found == shared_->jobs.end()) return;
   shared_->jobs.erase(found);
-  loop_.end_expected_post();
   jobs_.erase(job.question());
 }
 

@@ -293,6 +293,24 @@ TEST_CASE_METHOD(NetTest, "a Future that outlives its loop stays pending, and ca
   CHECK_THROWS_AS(loop().getaddrinfo("slow.example", 80), InvalidStateError);
 }
 
+TEST_CASE_METHOD(NetTest, "time goes on while a look-up hangs that nobody waits for any more") {
+  SlowNames names;
+  run([&] {
+    auto lookup = create_task([] { resolve("slow.example"); });
+    let_others_run(2);
+    names.wait_until_asked(1);
+    lookup.cancel();
+    sleep(1ms);
+    auto again = create_task([] { return resolve("slow.example"); });
+    let_others_run(2);
+    names.answer();
+    CHECK(await(again).size() == 1);
+    sleep(1ms);
+  });
+  CHECK_FALSE(loop().is_expecting_post());
+  loop().close();
+}
+
 // Threads.
 
 TEST_CASE_METHOD(NetTest, "without a thread a look-up fails with the reason, and the next one tries again") {
