@@ -19,7 +19,8 @@ constexpr int batches_per_clock = 8;
 
 }  // namespace
 
-SelectorEventLoop::SelectorEventLoop(std::unique_ptr<Selector> selector) : selector_(std::move(selector)) {
+SelectorEventLoop::SelectorEventLoop(std::unique_ptr<Selector> (*make_selector)())
+    : make_selector_(make_selector), selector_(make_selector()) {
   selector_->add(wake_up_.fd(), {.read = true}, Selector::Trigger::edge, wake_up_token);
 }
 
@@ -47,8 +48,11 @@ void SelectorEventLoop::poll() {
   is_asleep_.store(timeout > Duration::zero(), std::memory_order_seq_cst);
   const std::size_t count = selector_->wait(inbox_.empty() ? timeout : Duration::zero(), events_);
   is_asleep_.store(false, std::memory_order_relaxed);
-  for (std::size_t i = 0; i < count; ++i) deliver(events_[i]);
+  int ghost = -1;
+  for (std::size_t i = 0; i < count; ++i)
+    if (!deliver(events_[i])) ghost = fd_of(events_[i].token);
   inbox_.take(ready_);
+  if (ghost >= 0) leave_behind(ghost);
 }
 
 Duration SelectorEventLoop::time_to_wait() const {
@@ -147,8 +151,17 @@ std::uint64_t SelectorEventLoop::token_of(int fd, const Slot& slot) noexcept {
   return std::uint64_t{slot.generation} << 32 | static_cast<std::uint32_t>(fd);
 }
 
+int SelectorEventLoop::fd_of(std::uint64_t token) noexcept {
+  return static_cast<int>(static_cast<std::uint32_t>(token));
+}
+
 Selector::Interest SelectorEventLoop::interest_of(const FdWatch& watch) noexcept {
   return {.read = watch.is_armed(Direction::read), .write = watch.is_armed(Direction::write)};
+}
+
+void SelectorEventLoop::add_to(Selector& selector, const FdWatch& watch, const Slot& slot) {
+  const auto trigger = watch.mode() == FdWatch::Mode::once ? Selector::Trigger::edge : Selector::Trigger::level;
+  selector.add(watch.fd(), interest_of(watch), trigger, token_of(watch.fd(), slot));
 }
 
 void SelectorEventLoop::add_fd(FdWatch& watch) {
@@ -158,18 +171,18 @@ void SelectorEventLoop::add_fd(FdWatch& watch) {
   if (former.watch != nullptr)
     throw InvalidStateError("descriptor " + std::to_string(watch.fd()) + " is watched by this event loop already");
   const Slot slot{&watch, former.generation + 1};
-  const bool wants_edges = watch.mode() == FdWatch::Mode::once;
-  selector_->add(watch.fd(), interest_of(watch), wants_edges ? Selector::Trigger::edge : Selector::Trigger::level,
-                 token_of(watch.fd(), slot));
+  add_to(*selector_, watch, slot);
   // Only now: the selector has refused a number that is no descriptor, however large.
   if (number >= slots_.size()) slots_.resize(std::max(number + 1, 2 * slots_.size()));
   slots_[number] = slot;
-  watch.is_edge_triggered = wants_edges && selector_->has_edges();
+  watch.is_edge_triggered = watch.mode() == FdWatch::Mode::once && selector_->has_edges();
 }
 
 void SelectorEventLoop::update_fd(FdWatch& watch) noexcept {
   if (belongs_to_parent()) return;  // the kernel's side of the selector is shared
-  selector_->modify(watch.fd(), interest_of(watch), token_of(watch.fd(), slots_[static_cast<std::size_t>(watch.fd())]));
+  Slot& slot = slots_[static_cast<std::size_t>(watch.fd())];
+  ++slot.generation;  // the number may be another file's by now, and the former one be reported still
+  selector_->modify(watch.fd(), interest_of(watch), token_of(watch.fd(), slot));
 }
 
 void SelectorEventLoop::remove_fd(FdWatch& watch) noexcept {
@@ -183,12 +196,36 @@ bool SelectorEventLoop::is_watched(int fd) const noexcept {
   return number < slots_.size() && slots_[number].watch != nullptr;
 }
 
-void SelectorEventLoop::deliver(const SelectorEvent& event) noexcept {
-  if (event.token == wake_up_token) return hear_wake_up();
-  const auto number = static_cast<std::uint32_t>(event.token);
-  const Slot& slot = slots_[number];
-  if (slot.watch == nullptr || event.token != token_of(static_cast<int>(number), slot)) return;
+/// False if it is about something that is not watched any more.
+bool SelectorEventLoop::deliver(const SelectorEvent& event) noexcept {
+  if (event.token == wake_up_token) return hear_wake_up(), true;
+  const int fd = fd_of(event.token);
+  const Slot& slot = slots_[static_cast<std::size_t>(fd)];
+  if (slot.watch == nullptr || event.token != token_of(fd, slot)) return false;
   slot.watch->notify(*this, {.readable = event.readable, .writable = event.writable, .exceptional = event.exceptional});
+  return true;
+}
+
+/// What is closed behind its back stays in an epoll set for as long as it has a duplicate, and no call takes it out: its
+/// readiness would keep the loop awake for ever.  So all the others move to a new set.
+void SelectorEventLoop::leave_behind(int ghost) noexcept {
+  try {
+    std::unique_ptr<Selector> fresh = make_selector_();
+    fresh->add(wake_up_.fd(), {.read = true}, Selector::Trigger::edge, wake_up_token);
+    for (const Slot& slot : slots_) {
+      if (slot.watch == nullptr) continue;
+      try {
+        add_to(*fresh, *slot.watch, slot);
+      } catch (const OsError&) {  // closed as well: nothing more comes of it
+      }
+    }
+    selector_ = std::move(fresh);
+  } catch (...) {
+    return;  // no descriptor for it now; the ghost will be back
+  }
+  call_exception_handler({.message = "descriptor " + std::to_string(ghost) +
+                                     " was closed while this event loop watched it, and has a duplicate; tulp::close() "
+                                     "takes it from the loop first"});
 }
 
 void SelectorEventLoop::hear_wake_up() noexcept {
@@ -210,28 +247,28 @@ std::string_view name_of(SelectorKind kind) {
   return "best";
 }
 
-std::unique_ptr<Selector> make_selector(std::string_view name, const char* who_asks) {
+const SelectorChoice& choose_selector(std::string_view name, const char* who_asks) {
   const auto choices = selector_choices();
-  if (name.empty() || name == "best") return choices.front().make();
+  if (name.empty() || name == "best") return choices.front();
   std::string names;
   for (const SelectorChoice& choice : choices) {
-    if (choice.name == name) return choice.make();
+    if (choice.name == name) return choice;
     names.append(names.empty() ? "" : ", ").append(choice.name);
   }
   throw std::invalid_argument(std::string(who_asks) + ": there is no selector '" + std::string(name) +
                               "' here; there are " + names);
 }
 
-std::unique_ptr<Selector> make_selector(SelectorKind kind) {
-  if (kind != SelectorKind::best) return make_selector(name_of(kind), "new_event_loop");
+const SelectorChoice& choose_selector(SelectorKind kind) {
+  if (kind != SelectorKind::best) return choose_selector(name_of(kind), "new_event_loop");
   const char* name = std::getenv("TULP_SELECTOR");
-  return make_selector(name != nullptr ? name : "", "TULP_SELECTOR");
+  return choose_selector(name != nullptr ? name : "", "TULP_SELECTOR");
 }
 
 }  // namespace
 
 std::unique_ptr<EventLoop> EventLoopPolicy::new_event_loop(const LoopOptions& options) {
-  return std::make_unique<SelectorEventLoop>(make_selector(options.selector));
+  return std::make_unique<SelectorEventLoop>(choose_selector(options.selector).make);
 }
 
 }  // namespace tulp

@@ -18,7 +18,7 @@ namespace tulp {
 class SelectorEventLoop final : public EventLoop {
  public:
   /// Throws: OsError - a descriptor or memory is missing.
-  explicit SelectorEventLoop(std::unique_ptr<Selector> selector);
+  explicit SelectorEventLoop(std::unique_ptr<Selector> (*make_selector)());
   ~SelectorEventLoop() override;
 
   TimePoint time() const override { return std::chrono::steady_clock::now(); }
@@ -39,7 +39,7 @@ class SelectorEventLoop final : public EventLoop {
  private:
   void on_fork() noexcept override;
 
-  /// A watched descriptor.  The generation tells an event for this watch from one for an earlier watch of the same number.
+  /// A watched descriptor.  The generation tells an event for what is watched from one for what the number was before.
   struct Slot {
     FdWatch* watch = nullptr;
     std::uint32_t generation = 0;
@@ -53,11 +53,15 @@ class SelectorEventLoop final : public EventLoop {
   bool is_time_to_poll() noexcept;
 
   Duration time_to_wait() const;
-  void deliver(const SelectorEvent& event) noexcept;
+  bool deliver(const SelectorEvent& event) noexcept;
+  void leave_behind(int ghost) noexcept;
   void hear_wake_up() noexcept;
   static std::uint64_t token_of(int fd, const Slot& slot) noexcept;
+  static int fd_of(std::uint64_t token) noexcept;
   static Selector::Interest interest_of(const FdWatch& watch) noexcept;
+  static void add_to(Selector& selector, const FdWatch& watch, const Slot& slot);
 
+  std::unique_ptr<Selector> (*make_selector_)();
   std::unique_ptr<Selector> selector_;
   WakeUp wake_up_;
   std::vector<Slot> slots_;  // by descriptor

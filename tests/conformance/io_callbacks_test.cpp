@@ -280,6 +280,99 @@ TEST_CASE_METHOD(
   CHECK(new_calls == 0);
   loop().remove_reader(number);
   ::close(duplicate);
+  CHECK(take_reports().size() == (kind() == LoopKind::epoll ? 1 : 0));  // which alone knows files
+}
+
+TEST_CASE_METHOD(LoopTest, "a number that was closed behind the loop's back belongs to whoever watches it next") {
+  for (const bool lives_on : {false, true}) {
+    Pair old, fresh;
+    int old_calls = 0, new_calls = 0;
+    const int number = old.here();
+    const int duplicate = lives_on ? ::dup(number) : -1;
+    loop().add_reader(number, [&] { ++old_calls; });
+    REQUIRE(::dup2(fresh.here(), number) == number);
+    loop().add_reader(number, [&] { ++new_calls; });
+    if (lives_on) old.write();
+    run_once();
+    run_once();
+    CHECK(new_calls == 0);
+    fresh.write();
+    run_once();
+    CHECK(new_calls == 1);
+    CHECK(old_calls == 0);
+    CHECK(loop().remove_reader(number));
+    ::close(duplicate);
+    CHECK(take_reports().size() == (lives_on && kind() == LoopKind::epoll ? 1 : 0));
+  }
+}
+
+TEST_CASE_METHOD(LoopTest,
+                 "a descriptor that was closed too early, and lives on as a duplicate, does not keep the loop awake") {
+  Pair old, other;
+  const int number = old.here();
+  const int duplicate = ::dup(number);
+  int calls = 0;
+  loop().add_reader(number, [] {});
+  loop().add_reader(other.here(), [&] {
+    ++calls;
+    other.read();
+  });
+  ::close(std::exchange(old.ends[0], -1));
+  loop().remove_reader(number);
+  old.write();  // as far as the kernel knows there is something to read
+  loop().call_later(3ms, [&] { loop().stop(); });
+  const CountedWaits waits;
+  loop().run_forever();
+  CHECK(waits.count() <= 6);
+  other.write();
+  run_once();
+  CHECK(calls == 1);
+  loop().remove_reader(other.here());
+  ::close(duplicate);
+  const auto reports = take_reports();
+  REQUIRE(reports.size() == (kind() == LoopKind::epoll ? 1 : 0));  // the others know numbers only
+  for (const auto& report : reports)
+    CHECK(report.message.find("descriptor " + std::to_string(number) + " was closed") == 0);
+}
+
+TEST_CASE_METHOD(LoopTest, "a bare ::close of a watched descriptor keeps no other from being served") {
+  Pair closed, other;
+  int calls = 0;
+  const int number = closed.here();
+  loop().add_reader(number,
+                    [&] { loop().remove_reader(number); });  // poll and select call it, which fails when it reads
+  loop().add_writer(number, [&] { loop().remove_writer(number); });
+  loop().add_reader(other.here(), [&] { ++calls; });
+  ::close(std::exchange(closed.ends[0], -1));
+  other.write();
+  run_once();
+  run_once();
+  CHECK(calls == 2);
+  loop().remove_reader(number);
+  loop().remove_writer(number);
+  loop().remove_reader(other.here());
+}
+
+TEST_CASE_METHOD(LoopTest, "a reader on a descriptor and a writer on its duplicate know nothing of each other") {
+  Pair pair;
+  const int duplicate = ::fcntl(pair.here(), F_DUPFD_CLOEXEC, 0);
+  int reads = 0, writes = 0;
+  loop().add_reader(pair.here(), [&] { ++reads; });
+  loop().add_writer(duplicate, [&] { ++writes; });
+  run_once();
+  CHECK(reads == 0);
+  CHECK(writes == 1);
+  pair.write();
+  run_once();
+  CHECK(reads == 1);
+  CHECK(writes == 2);
+  CHECK(loop().remove_reader(pair.here()));
+  ::close(std::exchange(pair.ends[0], -1));
+  run_once();
+  CHECK(reads == 1);
+  CHECK(writes == 3);
+  CHECK(loop().remove_writer(duplicate));
+  ::close(duplicate);
 }
 
 TEST_CASE_METHOD(LoopTest, "a number that is closed and opened again within one batch is a new descriptor") {

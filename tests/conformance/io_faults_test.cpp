@@ -5,6 +5,7 @@
 #include <tulp/task.hpp>
 #include <tulp/wait.hpp>
 
+#include <fcntl.h>
 #include <sys/epoll.h>
 
 #include <map>
@@ -237,6 +238,31 @@ TEST_CASE_METHOD(Faults, "a failing recv and a failing send are errors with thei
       }
       s.writer.close();
       other.writer.close();
+    }
+  });
+}
+
+TEST_CASE_METHOD(Faults,
+                 "a bare ::close of a stream's socket leaves its reader cancellable, and other connections whole") {
+  run([&] {
+    auto s = open_stream();
+    const int fd = *s.writer.get_extra_info<int>("socket");
+    auto reading = create_task([&] { s.reader.read(1); });
+    let_others_run(3);
+    const int other = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+    REQUIRE(::dup2(other, fd) == fd);  // closes it, and the number is somebody else's
+    ::close(other);
+    sleep(1ms);  // poll and select have called it readable by now, and the reader has heard what is wrong
+    reading.cancel();
+    if (kind() == LoopKind::epoll)
+      CHECK_THROWS_AS(await(reading), FutureCancelledError);
+    else
+      CHECK_THROWS_AS(await(reading), OsError);
+    echo_through(100'000);
+    s.writer.transport().abort();
+    try {
+      s.writer.wait_closed();
+    } catch (const OsError&) {  // the reader's
     }
   });
 }

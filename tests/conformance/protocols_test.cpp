@@ -145,6 +145,24 @@ TEST_CASE_METHOD(NetTest, "data that the peer sent with its end all come before 
   CHECK(protocol->trace == Trace{"made", "data", "eof", "lost"});
 }
 
+TEST_CASE_METHOD(NetTest, "an urgent byte comes to nobody, and keeps nobody busy") {
+  auto protocol = std::make_shared<Recorder>();
+  Peer peer = connect(protocol);
+  settle();
+  static int receives;
+  receives = 0;
+  const PatchedSystem patched;
+  sys.recv = [](int fd, void* into, size_t size, int flags) { return ++receives, ::recv(fd, into, size, flags); };
+  CHECK(::send(peer.fd(), "!", 1, MSG_OOB) == 1);
+  for (int i = 0; i < 100; ++i) run_once();
+  CHECK(receives <= 3);
+  CHECK(protocol->received.empty());
+  peer.send("and on");
+  until([&] { return protocol->received == "and on"; });
+  protocol->transport->abort();
+  until([&] { return protocol->is_lost(); });
+}
+
 TEST_CASE_METHOD(NetTest, "one data_received brings at most 256 KiB") {
   auto protocol = std::make_shared<Recorder>();
   std::size_t largest = 0;

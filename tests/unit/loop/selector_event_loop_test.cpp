@@ -215,6 +215,53 @@ TEST_CASE("a cancelled timer leaves its structure at once, a hundred thousand of
   CHECK(held.use_count() == 1);
 }
 
+TEST_CASE("a loop that has to leave a closed descriptor behind takes all others along, as soon as it can") {
+  const auto loop = make_loop(LoopKind::epoll);
+  int reports = 0;
+  loop->set_exception_handler([&](EventLoop&, const ExceptionContext&) { ++reports; });
+  int closed[2], edges[2];
+  REQUIRE(::pipe2(closed, O_CLOEXEC | O_NONBLOCK) == 0);
+  REQUIRE(::pipe2(edges, O_CLOEXEC | O_NONBLOCK) == 0);
+  struct : Runnable {
+    void run() noexcept override { ++runs; }
+    int runs = 0;
+  } target;
+  FdWatch watch(edges[0], FdWatch::Mode::once);
+  loop->add_fd(watch);
+  watch.arm(*loop, Direction::read, target);
+  loop->add_reader(closed[0], [] {});
+  const int duplicate = ::dup(closed[0]);
+  ::close(closed[0]);
+  loop->remove_reader(closed[0]);
+  CHECK(::write(closed[1], "x", 1) == 1);
+
+  const auto run_once = [&] {
+    loop->stop();
+    loop->run_forever();
+  };
+  const SystemCalls original = sys;
+  sys.epoll_create1 = [](int) { return errno = EMFILE, -1; };
+  run_once();
+  CHECK(reports == 0);
+  sys = original;
+  run_once();
+  CHECK(reports == 1);
+  run_once();
+  CHECK(reports == 1);
+  CHECK(target.runs == 0);
+  CHECK(::write(edges[1], "x", 1) == 1);
+  run_once();
+  CHECK(target.runs == 1);
+  std::thread other([&] {
+    std::this_thread::sleep_for(1ms);
+    loop->call_soon_threadsafe([&] { loop->stop(); });
+  });
+  loop->run_forever();
+  other.join();
+  loop->remove_fd(watch);
+  for (const int fd : {duplicate, closed[1], edges[0], edges[1]}) ::close(fd);
+}
+
 TEST_CASE("a wait that fails throws out of run_forever, and the loop can be run again") {
   const auto loop = make_loop(LoopKind::poll);
   const SystemCalls original = sys;
