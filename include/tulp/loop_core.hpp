@@ -164,14 +164,22 @@ class FdWatch {
     if (!side(d).is_sticky) side(d).may_try = false;
   }
   Runnable* target(Direction d) const noexcept { return side(d).target; }
-  bool is_armed(Direction d) const noexcept { return side(d).target != nullptr; }
+  bool is_armed(Direction d) const noexcept {
+    return side(d).target != nullptr && !(d == Direction::read && awaits_hang_up_);
+  }
   /// For a watch that is to be added armed, so that it is the adding that fails if something does.
   void arm_before_adding(Direction d, Runnable& target) noexcept { side(d).target = &target; }
   /// Asks `loop` to queue `target` when `d` is ready.
   void arm(EventLoop& loop, Direction d, Runnable& target);
   void disarm(EventLoop& loop, Direction d) noexcept;
+  /// Instead of arming to read what has come to its end: asks `loop` to queue `target` when the connection breaks, or has
+  /// ended in both directions.  It may be queued for less; where the system cannot tell, as with select(2), it never is.
+  void arm_hang_up(EventLoop& loop, Runnable& target);
 
   // For the loop.
+
+  /// Whether hang-up and error are waited for, and nothing else of reading.
+  bool awaits_hang_up() const noexcept { return awaits_hang_up_ && side(Direction::read).target != nullptr; }
 
   /// Reports what the descriptor is ready for; queues what is armed.
   void notify(EventLoop& loop, Readiness readiness) noexcept;
@@ -190,6 +198,7 @@ class FdWatch {
 
   int fd_;
   Mode mode_;
+  bool awaits_hang_up_ = false;  // the read side's target does
   Side sides_[2];
 };
 

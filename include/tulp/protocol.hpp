@@ -34,7 +34,8 @@ class Protocol : public BaseProtocol {
   virtual void connection_made(std::shared_ptr<Transport>) {}
   /// At least one byte, at most 256 KiB; where one call ends means nothing.
   virtual void data_received(std::string_view) {}
-  /// The peer will send no more.  False: the transport closes itself.  True: writing goes on, until close().
+  /// The peer will send no more.  False: the transport closes itself.  True: writing goes on, until close() or until the
+  /// connection breaks, which is noticed at once, but on a loop over select(2) by the next write.
   virtual bool eof_received() { return false; }
 };
 

@@ -4,7 +4,14 @@
 namespace tulp {
 
 void FdWatch::arm(EventLoop& loop, Direction d, Runnable& target) {
+  if (d == Direction::read) awaits_hang_up_ = false;
   side(d).target = &target;
+  if (!is_edge_triggered) loop.update_fd(*this);
+}
+
+void FdWatch::arm_hang_up(EventLoop& loop, Runnable& target) {
+  awaits_hang_up_ = true;
+  side(Direction::read).target = &target;
   if (!is_edge_triggered) loop.update_fd(*this);
 }
 

@@ -156,7 +156,9 @@ int SelectorEventLoop::fd_of(std::uint64_t token) noexcept {
 }
 
 Selector::Interest SelectorEventLoop::interest_of(const FdWatch& watch) noexcept {
-  return {.read = watch.is_armed(Direction::read), .write = watch.is_armed(Direction::write)};
+  return {.read = watch.is_armed(Direction::read),
+          .write = watch.is_armed(Direction::write),
+          .hang_up = watch.awaits_hang_up()};
 }
 
 void SelectorEventLoop::add_to(Selector& selector, const FdWatch& watch, const Slot& slot) {

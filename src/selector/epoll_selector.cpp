@@ -32,14 +32,14 @@ class EpollSelector final : public Selector {
     event.data.u64 = token;
     if (sys.epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0)
       throw_os_error(errno, "epoll_ctl(EPOLL_CTL_ADD) of descriptor " + std::to_string(fd));
-    if (trigger == Trigger::level && event.events == 0) remove(fd);
+    if (trigger == Trigger::level && is_empty(interest)) remove(fd);
   }
 
   void modify(int fd, Interest interest, std::uint64_t token) noexcept override {
     epoll_event event{};
     event.events = bits(interest);
     event.data.u64 = token;
-    if (event.events == 0) return remove(fd);
+    if (is_empty(interest)) return remove(fd);
     if (sys.epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, fd, &event) != 0 && errno == ENOENT)
       sys.epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event);
   }
@@ -65,6 +65,7 @@ class EpollSelector final : public Selector {
   }
 
  private:
+  static bool is_empty(Interest interest) noexcept { return !interest.read && !interest.write && !interest.hang_up; }
   static std::uint32_t bits(Interest interest) noexcept {
     return (interest.read ? EPOLLIN | EPOLLRDHUP : 0U) | (interest.write ? static_cast<std::uint32_t>(EPOLLOUT) : 0U);
   }

@@ -74,7 +74,7 @@ class PollSelector final : public Selector {
   /// again and again.
   static pollfd entry(int fd, Interest interest) noexcept {
     const int events = (interest.read ? POLLIN | half_closed : 0) | (interest.write ? POLLOUT : 0);
-    return {events != 0 ? fd : -fd - 1, static_cast<short>(events), 0};
+    return {events != 0 || interest.hang_up ? fd : -fd - 1, static_cast<short>(events), 0};
   }
   static int fd_of(const pollfd& polled) noexcept { return polled.fd >= 0 ? polled.fd : -polled.fd - 1; }
 

@@ -27,6 +27,7 @@ class Selector {
   struct Interest {
     bool read = false;
     bool write = false;
+    bool hang_up = false;  // and error, if nothing else; a selector that cannot tell them from the rest passes it over
   };
 
   virtual ~Selector() = default;

@@ -37,10 +37,12 @@ class ByteStream {
   virtual void arm(Direction direction, Runnable& target) = 0;
   virtual void disarm(Direction direction) noexcept = 0;
 
-  /// Whether arm() reports events, and not states that may last.
-  virtual bool reports_edges() const noexcept = 0;
-  /// Whether the connection has failed; error() then says how.
-  virtual bool is_broken() noexcept = 0;
+  enum class HangUp : std::uint8_t { none, clean, error };
+  /// Whether both directions have ended; error() then says why, EPIPE if nothing went wrong.  A terminal never says so: the
+  /// next one may come to its other end.
+  virtual HangUp look_for_hang_up() noexcept { return HangUp::none; }
+  /// After the end of reading: queues `target` once when it may be worth looking, as far as that is heard of.
+  virtual void arm_hang_up(Runnable&) {}
 
   /// A pipe goes one way.  What cannot be read ends when nobody takes what is written.
   virtual bool can_read() const noexcept { return true; }

@@ -19,8 +19,6 @@ class FileStream final : public ByteStream {
   bool may_try(Direction direction) const noexcept override { return direction == Direction::write || can_read(); }
   void arm(Direction direction, Runnable& target) override;
   void disarm(Direction) noexcept override {}
-  bool reports_edges() const noexcept override { return false; }
-  bool is_broken() noexcept override { return false; }
   bool can_read() const noexcept override { return direction_ != PipeDirection::write; }
   bool can_write() const noexcept override { return direction_ != PipeDirection::read; }
   bool can_write_eof() const noexcept override { return direction_ == PipeDirection::write; }

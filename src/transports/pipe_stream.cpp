@@ -43,7 +43,7 @@ PipeStream::PipeStream(EventLoop& loop, UniqueFd pipe, PipeDirection direction)
 }
 
 ByteStream::Result PipeStream::try_read(std::span<char> into) noexcept {
-  if (!can_read()) return look_for_hang_up();
+  if (!can_read()) return look_for_reader();
   const ssize_t got = retry_on_eintr([&] { return sys.read(pipe_.get(), into.data(), into.size()); });
   if (got < 0 && errno == EIO) return {Status::end};  // the other end of a pseudo-terminal has been closed
   if (got < 0) return fail("read", Direction::read);
@@ -54,7 +54,7 @@ ByteStream::Result PipeStream::try_read(std::span<char> into) noexcept {
 }
 
 /// All that can come from the other end of a pipe for writing is that nobody reads there any more.
-ByteStream::Result PipeStream::look_for_hang_up() noexcept {
+ByteStream::Result PipeStream::look_for_reader() noexcept {
   pollfd polled{pipe_.get(), 0, 0};
   watch_.would_block(Direction::read);
   if (sys.poll(&polled, 1, 0) <= 0 || (polled.revents & (POLLERR | POLLHUP)) == 0) return {Status::would_block};

@@ -22,8 +22,6 @@ class PipeStream final : public ByteStream {
   bool may_try(Direction direction) const noexcept override { return watch_.may_try(direction); }
   void arm(Direction direction, Runnable& target) override { watch_.arm(loop_, direction, target); }
   void disarm(Direction direction) noexcept override { watch_.disarm(loop_, direction); }
-  bool reports_edges() const noexcept override { return watch_.is_edge_triggered; }
-  bool is_broken() noexcept override { return false; }
   bool can_read() const noexcept override { return direction_ != PipeDirection::write; }
   bool can_write() const noexcept override { return direction_ != PipeDirection::read; }
   bool can_write_eof() const noexcept override { return direction_ == PipeDirection::write; }
@@ -34,7 +32,7 @@ class PipeStream final : public ByteStream {
 
  private:
   Result fail(const char* operation, Direction direction) noexcept;
-  Result look_for_hang_up() noexcept;
+  Result look_for_reader() noexcept;
 
   EventLoop& loop_;
   UniqueFd pipe_;

@@ -60,12 +60,13 @@ std::exception_ptr SocketStream::error() const {
   return make_os_error(error_number_, std::string(failed_operation_) + ' ' + peer());
 }
 
-bool SocketStream::is_broken() noexcept {
+ByteStream::HangUp SocketStream::look_for_hang_up() noexcept {
+  pollfd found{socket_.get(), 0, 0};  // hang-up and error need not be asked for
+  if (retry_on_eintr([&] { return sys.poll(&found, 1, 0); }) <= 0) return HangUp::none;
   const int error = pending_error(socket_.get());
-  if (error == 0) return false;
-  error_number_ = error;
+  error_number_ = error != 0 ? error : EPIPE;
   failed_operation_ = "connection to";
-  return true;
+  return error != 0 ? HangUp::error : HangUp::clean;
 }
 
 void SocketStream::write_eof() noexcept { sys.shutdown(socket_.get(), SHUT_WR); }

@@ -21,8 +21,8 @@ class SocketStream final : public ByteStream {
   bool may_try(Direction direction) const noexcept override { return watch_.may_try(direction); }
   void arm(Direction direction, Runnable& target) override { watch_.arm(loop_, direction, target); }
   void disarm(Direction direction) noexcept override { watch_.disarm(loop_, direction); }
-  bool reports_edges() const noexcept override { return watch_.is_edge_triggered; }
-  bool is_broken() noexcept override;
+  void arm_hang_up(Runnable& target) override { watch_.arm_hang_up(loop_, target); }
+  HangUp look_for_hang_up() noexcept override;
   bool can_write_eof() const noexcept override { return true; }
   void write_eof() noexcept override;
   void close(Ending ending) noexcept override;

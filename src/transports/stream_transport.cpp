@@ -85,7 +85,7 @@ bool StreamTransport::is_reading() const noexcept {
 
 void StreamTransport::pause_reading() {
   is_reading_paused_ = true;
-  if (puller_ == nullptr && state_ == State::open) stream_->disarm(Direction::read);
+  if (puller_ == nullptr && state_ == State::open && !has_peer_ended_) stream_->disarm(Direction::read);
 }
 
 void StreamTransport::resume_reading() {
@@ -102,7 +102,7 @@ void StreamTransport::go_on_reading() {
 }
 
 void StreamTransport::on_readable() {
-  if (has_peer_ended_) return watch_for_reset();
+  if (has_peer_ended_) return watch_for_hang_up();
   if (!wants_to_read()) return;
   const std::span<char> memory = memory_to_read_into();
   if (memory.empty() || !wants_to_read()) return;
@@ -148,7 +148,7 @@ void StreamTransport::on_end() {
   });
   if (error) return fail(std::move(error));
   if (!keeps_writing || !stream_->can_write()) return close();
-  watch_for_reset();
+  watch_for_hang_up();
 }
 
 /// At the other end of a pipe for writing.
@@ -157,12 +157,12 @@ void StreamTransport::on_nobody_reads() {
   lose(queue_.empty() ? nullptr : write_error_, ByteStream::Ending::orderly);
 }
 
-/// The peer sends no more, but it may still break the connection.  Where only levels are reported its end would be
-/// reported for ever, and the next write has to find out.
-void StreamTransport::watch_for_reset() {
-  if (state_ != State::open || !stream_->reports_edges()) return;
-  if (stream_->is_broken()) return fail(stream_->error());
-  stream_->arm(Direction::read, readable_);
+/// The peer sends no more, but it may still break the connection, or go without having read.
+void StreamTransport::watch_for_hang_up() {
+  if (state_ != State::open) return;
+  const ByteStream::HangUp hang_up = stream_->look_for_hang_up();
+  if (hang_up == ByteStream::HangUp::none) return stream_->arm_hang_up(readable_);
+  if (hang_up == ByteStream::HangUp::error || eof_ != Eof::sent) fail(stream_->error());
 }
 
 // Reading, for streams.

@@ -128,7 +128,7 @@ class StreamTransport final : public Transport,
   void deliver(std::span<char> memory, std::size_t bytes);
   void on_end();
   void on_nobody_reads();
-  void watch_for_reset();
+  void watch_for_hang_up();
   void queue_once(Runnable& waiter) noexcept;
   void wake_puller() noexcept;
   void wake_feeder() noexcept;

@@ -245,22 +245,73 @@ TEST_CASE_METHOD(NetTest, "connection_lost carries ECONNRESET when the peer rese
   CHECK_THROWS_AS(std::rethrow_exception(protocol->lost_with), ConnectionResetError);
 }
 
-TEST_CASE_METHOD(NetTest,
-                 "a reset after the peer's half-close is noticed, on level-triggered loops by the next write") {
+TEST_CASE_METHOD(NetTest, "a reset after the peer's half-close is noticed at once, but on select by the next write") {
   auto protocol = std::make_shared<Recorder>();
   protocol->keeps_writing = true;
   Peer peer = connect(protocol);
   peer.half_close();
   until([&] { return protocol->trace.back() == "eof"; });
+  settle();
+  CHECK(protocol->trace == Trace{"made", "eof"});
+  protocol->transport->pause_reading();  // makes no difference
+  protocol->transport->resume_reading();
   peer.reset();
   settle();
-  if (kind() != LoopKind::epoll) {
+  if (kind() == LoopKind::select) {
     CHECK_FALSE(protocol->is_lost());
     protocol->transport->write("x");
   }
   until([&] { return protocol->is_lost(); });
   CHECK(errno_of(protocol->lost_with) > 0);
   CHECK(protocol->trace == Trace{"made", "eof", "lost"});
+}
+
+TEST_CASE_METHOD(NetTest, "a peer that is gone altogether, as a Unix socket can tell, breaks the connection: EPIPE") {
+  const bool ends_first = GENERATE(false, true);
+  int ends[2];
+  REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
+  auto protocol = std::make_shared<Recorder>();
+  protocol->keeps_writing = true;
+  Peer peer(ends[1]);
+  loop().run_until_complete(loop().connect_accepted_socket([&] { return protocol; }, ends[0]));
+  if (ends_first) {
+    peer.half_close();
+    until([&] { return protocol->trace.back() == "eof"; });
+    settle();
+    CHECK_FALSE(protocol->is_lost());
+  }
+  peer.close();
+  settle();
+  if (ends_first && kind() == LoopKind::select) {
+    CHECK_FALSE(protocol->is_lost());
+    protocol->transport->write("x");
+  }
+  until([&] { return protocol->is_lost(); });
+  CHECK(errno_of(protocol->lost_with) == EPIPE);
+  CHECK(protocol->trace == Trace{"made", "eof", "lost"});
+}
+
+TEST_CASE_METHOD(NetTest, "a connection that both sides have ended waits for close(), and keeps nobody busy") {
+  auto protocol = std::make_shared<Recorder>();
+  protocol->keeps_writing = true;
+  Peer peer = connect(protocol);
+  peer.half_close();
+  until([&] { return protocol->trace.back() == "eof"; });
+  protocol->transport->write_eof();
+  until([&] { return peer.is_over(); });
+  static int calls;
+  calls = 0;
+  {
+    const PatchedSystem patched;
+    sys.poll = [](pollfd* polled, nfds_t count, int timeout) { return ++calls, ::poll(polled, count, timeout); };
+    loop().call_later(3ms, [&] { loop().stop(); });
+    loop().run_forever();
+  }
+  CHECK(calls <= 8);
+  CHECK(protocol->trace == Trace{"made", "eof"});
+  protocol->transport->close();
+  until([&] { return protocol->is_lost(); });
+  CHECK(protocol->lost_with == nullptr);
 }
 
 TEST_CASE_METHOD(NetTest, "connection_lost comes soon and never from inside the call that ends the connection") {

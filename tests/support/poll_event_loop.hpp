@@ -106,7 +106,7 @@ class PollEventLoop final : public EventLoop {
     for (const auto& [fd, watch] : watches_) {
       const int events = (watch->is_armed(Direction::read) ? POLLIN | POLLRDHUP | POLLPRI : 0) |
                          (watch->is_armed(Direction::write) ? POLLOUT : 0);
-      if (events != 0) polled.push_back({fd, static_cast<short>(events), 0});
+      if (events != 0 || watch->awaits_hang_up()) polled.push_back({fd, static_cast<short>(events), 0});
     }
     const int count = ::poll(polled.data(), polled.size(), milliseconds_to_wait());
     for (const pollfd& found : polled) {

@@ -158,6 +158,32 @@ TEST_CASE_METHOD(WatchTest, "a descriptor that is watched twice, or that the use
   CHECK(reader.runs == 1);
 }
 
+TEST_CASE_METHOD(
+    WatchTest, "whoever waits for hang-up is queued for that and not for bytes, and may be disarmed or armed to read") {
+  settle();
+  watch->arm_hang_up(loop(), reader);
+  CHECK(watch->awaits_hang_up());
+  CHECK_FALSE(watch->is_armed(Direction::read));  // or a loop that does not know better would report what is to be read
+  settle();
+  CHECK(reader.runs == 0);
+  watch->disarm(loop(), Direction::read);
+  CHECK_FALSE(watch->awaits_hang_up());
+  watch->arm_hang_up(loop(), reader);
+  arm(Direction::read, reader);
+  CHECK(watch->is_armed(Direction::read));
+  write();
+  settle();
+  CHECK(reader.runs == 1);
+  watch->arm_hang_up(loop(), reader);
+  settle();
+  CHECK(reader.runs == 1);
+  there.reset();
+  settle();
+  CHECK(reader.runs == (kind() == LoopKind::select ? 1 : 2));
+  settle();
+  CHECK(reader.runs == (kind() == LoopKind::select ? 1 : 2));
+}
+
 TEST_CASE_METHOD(WatchTest, "a target that stands in the queue already is not queued twice") {
   arm(Direction::read, reader);
   arm(Direction::write, reader);

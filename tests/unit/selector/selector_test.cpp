@@ -114,6 +114,24 @@ TEST_CASE_METHOD(
   CHECK(wait().size() == 1);
 }
 
+TEST_CASE_METHOD(SelectorTest, "hang-up alone is reported to whoever asks for it, where the system can tell") {
+  const bool can_tell = name == "epoll" || name == "poll";
+  const auto trigger = GENERATE(Trigger::level, Trigger::edge);
+  if (trigger == Trigger::edge && selector->has_edges()) return;  // then it comes with the rest
+  selector->add(here.get(), {.hang_up = true}, trigger, 1);
+  write();
+  ::shutdown(there.get(), SHUT_WR);
+  CHECK(wait().empty());
+  there.reset();
+  const auto events = wait();
+  REQUIRE(events.size() == (can_tell ? 1 : 0));
+  for (const auto& event : events) CHECK((event.readable && event.writable && event.exceptional));
+  selector->modify(here.get(), {}, 1);
+  CHECK(wait().empty());
+  selector->modify(here.get(), {.hang_up = true}, 2);
+  CHECK(wait().size() == events.size());
+}
+
 TEST_CASE_METHOD(SelectorTest, "a descriptor may be added without interest") {
   selector->add(here.get(), {}, Trigger::level, 1);
   write();
