@@ -1,6 +1,7 @@
 // poll(2): the same everywhere, and linear in the number of descriptors.
 #include <poll.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <string>
 #include <unordered_map>
@@ -48,9 +49,10 @@ class PollSelector final : public Selector {
   std::size_t wait(Duration timeout, std::span<SelectorEvent> events) override {
     const int ready = sys.poll(polled_.data(), polled_.size(), to_poll_timeout(timeout));
     if (ready < 0 && errno != EINTR) throw_os_error(errno, "poll");
+    const std::size_t expected = std::min(static_cast<std::size_t>(std::max(ready, 0)), events.size());
     std::size_t count = 0;
     // Begins where the last call ended, so that with more ready than fit each gets its turn.
-    for (std::size_t seen = 0; ready > 0 && seen < polled_.size() && count < events.size(); ++seen) {
+    for (std::size_t seen = 0; seen < polled_.size() && count < expected; ++seen) {
       if (++last_ >= polled_.size()) last_ = 0;
       const short found = polled_[last_].revents;
       if (found == 0) continue;
