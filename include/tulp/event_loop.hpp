@@ -201,6 +201,10 @@ class EventLoop {
   template <class Factory>
   auto create_connection(Factory factory, std::string host, std::uint16_t port, const ConnectOptions& options);
   template <class Factory>
+  auto create_connection(Factory factory, const Address& address);
+  template <class Factory>
+  auto create_connection(Factory factory, const Address& address, const ConnectOptions& options);
+  template <class Factory>
   auto create_connection(Factory factory, const ConnectOptions& options);
   template <class Factory>
   auto connect_accepted_socket(Factory factory, int sock);
@@ -214,6 +218,10 @@ class EventLoop {
   Future<Server> create_server(Factory factory, Hosts hosts, std::uint16_t port);
   template <class Factory>
   Future<Server> create_server(Factory factory, Hosts hosts, std::uint16_t port, const ServerOptions& options);
+  template <class Factory>
+  Future<Server> create_server(Factory factory, const Address& address);
+  template <class Factory>
+  Future<Server> create_server(Factory factory, const Address& address, const ServerOptions& options);
   template <class Factory>
   Future<Server> create_server(Factory factory, const ServerOptions& options);
   template <class Factory>

@@ -109,9 +109,9 @@ namespace detail {
 using Binder = UniqueFunction<Server(ProtocolFactory)>;
 
 Binder binder(Hosts hosts, std::uint16_t port, const ServerOptions& options);
+Binder binder(const Address& address, const ServerOptions& options);
 /// On options.socks.
 Binder binder(const ServerOptions& options);
-Binder unix_binder(const std::string& path, const ServerOptions& options);
 
 /// Binds in a task of its own.
 template <class Factory>
@@ -137,6 +137,18 @@ Future<Server> EventLoop::create_server(Factory factory, Hosts hosts, std::uint1
   return create_server(std::move(factory), std::move(hosts), port, ServerOptions{});
 }
 
+/// On one address, of any family.  Throws: std::invalid_argument - there is none, or an option does not fit.
+template <class Factory>
+Future<Server> EventLoop::create_server(Factory factory, const Address& address, const ServerOptions& options) {
+  return detail::start_serving(*this, "create_server", TULP_CALLER, std::move(factory),
+                               detail::binder(address, options));
+}
+
+template <class Factory>
+Future<Server> EventLoop::create_server(Factory factory, const Address& address) {
+  return create_server(std::move(factory), address, ServerOptions{});
+}
+
 /// On options.socks.
 template <class Factory>
 Future<Server> EventLoop::create_server(Factory factory, const ServerOptions& options) {
@@ -150,7 +162,7 @@ Future<Server> EventLoop::create_server(Factory factory, const ServerOptions& op
 template <class Factory>
 Future<Server> EventLoop::create_unix_server(Factory factory, std::string path, const ServerOptions& options) {
   return detail::start_serving(*this, "create_unix_server", TULP_CALLER, std::move(factory),
-                               detail::unix_binder(path, options));
+                               detail::binder(Address::unix_path(path), options));
 }
 
 template <class Factory>

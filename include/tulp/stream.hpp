@@ -121,9 +121,18 @@ struct Streams {
 /// Throws: ResolveError - the name has no address, as an empty one; OsError, of the kind that the attempts had - all
 /// addresses failed; TimeoutError - options.timeout.
 Streams open_connection(std::string host, std::uint16_t port, ConnectOptions options = {});
+/// To one address, of any family.  Throws: std::invalid_argument - there is none, or an option does not fit.
+Streams open_connection(const Address& address, ConnectOptions options = {});
 /// Over options.sock.  Does not park.
 /// Throws: std::invalid_argument - it is no stream socket; OsError - it is not connected, or not any more.
 Streams open_connection(ConnectOptions options);
+
+/// To a Unix socket; a `path` that begins with NUL is an abstract name.  Of the options, those that speak of names and
+/// addresses do not apply.
+/// Parks: until the connection stands, also while the server's queue is full.  Cancel: there is none.
+/// Throws: OsError; TimeoutError - options.timeout; std::invalid_argument - the path is empty or too long, or an option
+/// does not fit.
+Streams open_unix_connection(std::string path, ConnectOptions options = {});
 
 /// The reading end of a pipe, a FIFO, a socket or a character device, which is closed when the reader is dropped.  Does
 /// not park.  Throws: std::invalid_argument - it is nothing of this; the descriptor is the caller's then; OsError.
@@ -138,13 +147,6 @@ StreamReader open_stdin();
 /// Standard output, in the same way; closing the writer leaves descriptor 1 open.
 StreamWriter open_stdout();
 
-/// To a Unix socket; a `path` that begins with NUL is an abstract name.  Of the options, those that speak of names and
-/// addresses do not apply.
-/// Parks: until the connection stands, also while the server's queue is full.  Cancel: there is none.
-/// Throws: OsError; TimeoutError - options.timeout; std::invalid_argument - the path is empty or too long, or an option
-/// does not fit.
-Streams open_unix_connection(std::string path, ConnectOptions options = {});
-
 /// Calls `handler(reader, writer)` in a task of its own for each connection to one of the hosts, all on one port; an empty
 /// host is every address of this machine.  A handler that throws is reported; its connection is closed when it drops its
 /// writer.
@@ -152,6 +154,10 @@ Streams open_unix_connection(std::string path, ConnectOptions options = {});
 /// Throws: ResolveError, OsError; std::invalid_argument - one of options.socks is no stream socket, or there is a host
 /// beside them.
 Server start_server(std::function<void(StreamReader, StreamWriter)> handler, Hosts hosts, std::uint16_t port,
+                    ServerOptions options = {});
+/// On one address, of any family.  Does not park.
+/// Throws: OsError; std::invalid_argument - there is no address, or an option does not fit.
+Server start_server(std::function<void(StreamReader, StreamWriter)> handler, const Address& address,
                     ServerOptions options = {});
 /// On options.socks.  Does not park.
 Server start_server(std::function<void(StreamReader, StreamWriter)> handler, ServerOptions options);

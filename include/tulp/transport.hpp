@@ -129,9 +129,9 @@ using ProtocolFactory = UniqueFunction<std::shared_ptr<BaseProtocol>()>;
 using Connector = UniqueFunction<std::shared_ptr<Transport>(ProtocolFactory)>;
 
 Connector connector(std::string host, std::uint16_t port, const ConnectOptions& options);
+Connector connector(const Address& address, const ConnectOptions& options);
 /// Over options.sock.
 Connector connector(const ConnectOptions& options);
-Connector unix_connector(const std::string& path, const ConnectOptions& options);
 
 /// Connects in a task of its own.
 template <class Factory>
@@ -163,6 +163,18 @@ auto EventLoop::create_connection(Factory factory, std::string host, std::uint16
   return create_connection(std::move(factory), std::move(host), port, ConnectOptions{});
 }
 
+/// To one address, of any family.  Throws: std::invalid_argument - there is none, or an option does not fit.
+template <class Factory>
+auto EventLoop::create_connection(Factory factory, const Address& address, const ConnectOptions& options) {
+  return detail::start_connecting(*this, "create_connection", TULP_CALLER, std::move(factory),
+                                  detail::connector(address, options));
+}
+
+template <class Factory>
+auto EventLoop::create_connection(Factory factory, const Address& address) {
+  return create_connection(std::move(factory), address, ConnectOptions{});
+}
+
 /// Over options.sock.  The Future's error: OsError - it is not connected, or not any more.
 /// Throws: std::invalid_argument - it is no stream socket.
 template <class Factory>
@@ -178,7 +190,7 @@ auto EventLoop::create_connection(Factory factory, const ConnectOptions& options
 template <class Factory>
 auto EventLoop::create_unix_connection(Factory factory, std::string path, const ConnectOptions& options) {
   return detail::start_connecting(*this, "create_unix_connection", TULP_CALLER, std::move(factory),
-                                  detail::unix_connector(path, options));
+                                  detail::connector(Address::unix_path(path), options));
 }
 
 template <class Factory>

@@ -14,6 +14,7 @@
 #include "net/happy_eyeballs.hpp"
 #include "net/resolver.hpp"
 #include "net/socket.hpp"
+#include "net/unix_socket.hpp"
 
 namespace tulp::detail {
 namespace {
@@ -42,41 +43,74 @@ std::string target_name(const std::string& host, std::uint16_t port) {
   return numeric ? numeric->to_string() : host + ':' + std::to_string(port);
 }
 
-}  // namespace
-
-std::unique_ptr<SocketStream> connect_tcp(const std::string& host, std::uint16_t port, const ConnectOptions& options) {
-  TaskControl& me = require_task("connect");
-  // getaddrinfo(3) would take it for this machine; it is what a variable holds that nobody has set.
-  if (host.empty()) throw ResolveError(EAI_NONAME, "connect to an empty host name");
-  const std::string target = target_name(host, port);
-  const AddressInfoOptions hints{.family = options.family, .type = SOCK_STREAM, .flags = options.flags};
+/// Throws: TimeoutError - options.timeout, for everything that `connect` does.
+template <class F>
+std::unique_ptr<SocketStream> within_timeout(const ConnectOptions& options, const std::string& target, F connect) {
   try {
-    return with_timeout(options.timeout, [&] {
-      ConnectRace race(me, resolve(host, port, hints), options);
-      auto stream = race.run();
-      if (stream == nullptr) throw_attempts(target, race.attempts());
-      return stream;
-    });
+    return with_timeout(options.timeout, connect);
   } catch (const TimeoutError& error) {
     throw TimeoutError("connect " + target + ": " + error.what());
   }
 }
 
-UniqueFd take_connected(const std::string& host, std::uint16_t port, const ConnectOptions& options) {
-  if (options.sock < 0) throw std::invalid_argument("neither a host nor a socket to connect with");
-  if (!host.empty() || port != 0) throw std::invalid_argument("both a host and a socket to connect with");
-  check_stream_socket(options.sock);
-  return take_socket(options.sock);
+std::unique_ptr<SocketStream> race(const std::vector<Address>& addresses, const std::string& target,
+                                   const ConnectOptions& options) {
+  ConnectRace race(require_task("connect"), addresses, options);
+  auto stream = race.run();
+  if (stream == nullptr) throw_attempts(target, race.attempts());
+  return stream;
 }
 
-std::unique_ptr<SocketStream> use_connected(EventLoop& loop, UniqueFd socket, const ConnectOptions& options) {
+std::unique_ptr<SocketStream> connect_to_host(const std::string& host, std::uint16_t port,
+                                              const ConnectOptions& options) {
+  // getaddrinfo(3) would take it for this machine; it is what a variable holds that nobody has set.
+  if (host.empty()) throw ResolveError(EAI_NONAME, "connect to an empty host name");
+  const std::string target = target_name(host, port);
+  const AddressInfoOptions hints{.family = options.family, .type = SOCK_STREAM, .flags = options.flags};
+  return within_timeout(options, target, [&] { return race(resolve(host, port, hints), target, options); });
+}
+
+std::unique_ptr<SocketStream> use_connected(UniqueFd socket, const ConnectOptions& options) {
   const Address peer = peer_address(socket.get());
   if (peer.family() == AF_UNSPEC) {  // perhaps it was, and was reset
     const int error = pending_error(socket.get());
     throw_os_error(error != 0 ? error : ENOTCONN, "use socket " + std::to_string(socket.get()));
   }
   tune(socket.get(), options);
-  return std::make_unique<SocketStream>(loop, std::move(socket), peer);
+  return std::make_unique<SocketStream>(require_task("connect").loop(), std::move(socket), peer);
+}
+
+}  // namespace
+
+Connect connect_to(std::string host, std::uint16_t port, const ConnectOptions& options) {
+  if (options.sock >= 0) {
+    if (!host.empty() || port != 0) throw std::invalid_argument("both a host and a socket to connect with");
+    return connect_over_socket(options);
+  }
+  return [host = std::move(host), port, options] { return connect_to_host(host, port, options); };
+}
+
+Connect connect_to(const Address& address, const ConnectOptions& options) {
+  if (address.family() == AF_UNSPEC) throw std::invalid_argument("no address to connect to");
+  if (options.sock >= 0) throw std::invalid_argument("both an address and a socket to connect with");
+  if (options.family != AF_UNSPEC && options.family != address.family())
+    throw std::invalid_argument(address.to_string() + " is not of the family to connect with");
+  if (address.family() != AF_UNIX) {
+    return [address, options] {
+      const std::string target = address.to_string();
+      return within_timeout(options, target, [&] { return race({address}, target, options); });
+    };
+  }
+  if (options.local_addr) throw std::invalid_argument("a connection to a Unix socket has no local_addr");
+  return [address, options] {
+    return within_timeout(options, address.to_string(), [&] { return connect_unix(address, options); });
+  };
+}
+
+Connect connect_over_socket(const ConnectOptions& options) {
+  if (options.sock < 0) throw std::invalid_argument("neither a host nor a socket to connect with");
+  check_stream_socket(options.sock);
+  return [socket = take_socket(options.sock), options]() mutable { return use_connected(std::move(socket), options); };
 }
 
 }  // namespace tulp::detail

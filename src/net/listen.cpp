@@ -28,7 +28,7 @@ void require_option(int socket, int option, const char* name, const Address& add
     throw_os_error(errno, std::string(name) + " on " + address.to_string());
 }
 
-BoundSocket bind_to(const Address& address, const ServerOptions& options) {
+BoundSocket bind_one(const Address& address, const ServerOptions& options) {
   BoundSocket bound{make_stream_socket(address.family())};
   const int fd = bound.socket.get();
   if (options.reuse_address) require_option(fd, SO_REUSEADDR, "SO_REUSEADDR", address);
@@ -59,7 +59,7 @@ std::vector<BoundSocket> bind_all(const std::vector<Address>& addresses, std::ui
       const bool has_port = port != 0 || sockets.empty();
       const Address wanted =
           has_port ? address : with_port(address, local_address(sockets.front().socket.get()).port());
-      sockets.push_back(bind_to(wanted, options));
+      sockets.push_back(bind_one(wanted, options));
     } catch (const OsError& error) {
       if (!is_family_missing(error)) throw;
       missing = std::current_exception();
@@ -80,15 +80,7 @@ std::vector<Address> resolve_all(const Hosts& hosts, std::uint16_t port, const S
   return addresses;
 }
 
-}  // namespace
-
-void listen_on(BoundSocket& socket, const ServerOptions& options) {
-  if (std::exchange(socket.is_listening, true)) return;
-  if (sys.listen(socket.socket.get(), options.backlog) != 0)
-    throw_os_error(errno, "listen " + local_address(socket.socket.get()).to_string());
-}
-
-std::vector<BoundSocket> bind_tcp(const Hosts& hosts, std::uint16_t port, const ServerOptions& options) {
+std::vector<BoundSocket> bind_hosts(const Hosts& hosts, std::uint16_t port, const ServerOptions& options) {
   const std::vector<Address> addresses = resolve_all(hosts, port, options);
   for (int choices_left = port == 0 && addresses.size() > 1 ? most_choices : 1;; --choices_left) {
     try {
@@ -120,14 +112,40 @@ std::vector<BoundSocket> use_bound(std::vector<UniqueFd> taken, const ServerOpti
   return sockets;
 }
 
-std::vector<UniqueFd> take_bound(const Hosts& hosts, std::uint16_t port, const ServerOptions& options) {
+}  // namespace
+
+void listen_on(BoundSocket& socket, const ServerOptions& options) {
+  if (std::exchange(socket.is_listening, true)) return;
+  if (sys.listen(socket.socket.get(), options.backlog) == 0) return;
+  socket.is_listening = false;
+  throw_os_error(errno, "listen " + local_address(socket.socket.get()).to_string());
+}
+
+Bind bind_to(Hosts hosts, std::uint16_t port, const ServerOptions& options) {
+  if (!options.socks.empty()) {
+    if (hosts.names() != std::vector<std::string>{""} || port != 0)
+      throw std::invalid_argument("both a host and sockets to listen on");
+    return bind_sockets(options);
+  }
+  return [hosts = std::move(hosts), port, options] { return bind_hosts(hosts, port, options); };
+}
+
+Bind bind_to(const Address& address, const ServerOptions& options) {
+  if (address.family() == AF_UNSPEC) throw std::invalid_argument("no address to listen on");
+  if (!options.socks.empty()) throw std::invalid_argument("both an address and sockets to listen on");
+  if (options.family != AF_UNSPEC && options.family != address.family())
+    throw std::invalid_argument(address.to_string() + " is not of the family to listen with");
+  if (address.family() != AF_UNIX) return [address, options] { return bind_all({address}, address.port(), options); };
+  if (options.reuse_port) throw std::invalid_argument("a Unix socket has no port to reuse");
+  return [address, options] { return bind_unix(address, options); };
+}
+
+Bind bind_sockets(const ServerOptions& options) {
   if (options.socks.empty()) throw std::invalid_argument("neither a host nor a socket to listen on");
-  if (hosts.names() != std::vector<std::string>{""} || port != 0)
-    throw std::invalid_argument("both a host and sockets to listen on");
   for (const int socket : options.socks) check_stream_socket(socket);
-  std::vector<UniqueFd> sockets;
-  for (const int socket : options.socks) sockets.push_back(take_socket(socket));
-  return sockets;
+  std::vector<UniqueFd> taken;
+  for (const int socket : options.socks) taken.push_back(take_socket(socket));
+  return [taken = std::move(taken), options]() mutable { return use_bound(std::move(taken), options); };
 }
 
 }  // namespace tulp::detail

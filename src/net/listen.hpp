@@ -1,5 +1,6 @@
 // Sockets to accept connections from.  Floor 6, net.
 #pragma once
+#include <tulp/detail/unique_function.hpp>
 #include <tulp/server.hpp>
 
 #include <string>
@@ -16,19 +17,17 @@ struct BoundSocket {
   bool is_listening = false;
 };
 
-/// One socket for each address of the hosts, an empty one being every address of this machine; all on one port.  They
-/// listen unless options.start_serving is false, as with the functions below.
-/// Parks: until the names are resolved.  Throws: ResolveError, OsError; no socket stays open then.
-std::vector<BoundSocket> bind_tcp(const Hosts& hosts, std::uint16_t port, const ServerOptions& options);
-/// Throws: OsError.
-std::vector<BoundSocket> bind_unix(const Address& address, const ServerOptions& options);
-/// Sockets that come from elsewhere.  Throws: OsError.
-std::vector<BoundSocket> use_bound(std::vector<UniqueFd> sockets, const ServerOptions& options);
+/// Binds when it is called, and listens unless options.start_serving is false; no socket stays open if that fails.
+/// Parks: until names are resolved.  Throws: ResolveError, OsError.
+using Bind = UniqueFunction<std::vector<BoundSocket>()>;
 
-/// Takes options.socks over.
-/// Throws: std::invalid_argument - there are none, one of them is no stream socket, or there is a host; they are the
-/// caller's still then.
-std::vector<UniqueFd> take_bound(const Hosts& hosts, std::uint16_t port, const ServerOptions& options);
+// These three throw std::invalid_argument if an option does not fit; options.socks are the caller's still then.
+
+/// One socket for each address of the hosts, an empty one being every address of this machine; all on one port.
+/// On options.socks if there are some, and no host.
+Bind bind_to(Hosts hosts, std::uint16_t port, const ServerOptions& options);
+Bind bind_to(const Address& address, const ServerOptions& options);
+Bind bind_sockets(const ServerOptions& options);
 
 /// Throws: OsError.
 void listen_on(BoundSocket& socket, const ServerOptions& options);

@@ -6,12 +6,10 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
-#include <stdexcept>
 #include <utility>
 
 #include <tulp/error.hpp>
 #include <tulp/task.hpp>
-#include <tulp/wait.hpp>
 
 #include "net/socket.hpp"
 
@@ -32,19 +30,6 @@ bool remove_stale(const Address& address) {
   const bool is_stale = sys.connect(probe.get(), address.data(), address.size()) != 0 && errno == ECONNREFUSED;
   is_stale ? file.remove() : file.forget();
   return is_stale;
-}
-
-std::unique_ptr<SocketStream> connect(const Address& address, const ConnectOptions& options) {
-  UniqueFd socket = make_stream_socket(AF_UNIX);
-  auto pause = first_pause;
-  while (sys.connect(socket.get(), address.data(), address.size()) != 0) {
-    // The server's queue is full: a blocking socket would wait here, but of room nobody is told.
-    if (errno != EAGAIN && errno != EINTR) throw_os_error(errno, "connect " + address.to_string());
-    sleep(pause);
-    pause = std::min(2 * pause, longest_pause);
-  }
-  tune(socket.get(), options);
-  return std::make_unique<SocketStream>(require_task("connect").loop(), std::move(socket), address);
 }
 
 }  // namespace
@@ -72,26 +57,17 @@ void SocketFile::remove() noexcept {
   sys.unlink(path_.c_str());
 }
 
-void check_unix_options(const ConnectOptions& options) {
-  if (options.sock >= 0) throw std::invalid_argument("both a path and a socket to connect with");
-  if (options.family != AF_UNSPEC && options.family != AF_UNIX)
-    throw std::invalid_argument("a Unix socket is not of that family");
-  if (options.local_addr) throw std::invalid_argument("a connection to a Unix socket has no local_addr");
-}
-
-void check_unix_options(const ServerOptions& options) {
-  if (!options.socks.empty()) throw std::invalid_argument("both a path and sockets to listen on");
-  if (options.family != AF_UNSPEC && options.family != AF_UNIX)
-    throw std::invalid_argument("a Unix socket is not of that family");
-  if (options.reuse_port) throw std::invalid_argument("a Unix socket has no port to reuse");
-}
-
 std::unique_ptr<SocketStream> connect_unix(const Address& address, const ConnectOptions& options) {
-  try {
-    return with_timeout(options.timeout, [&] { return connect(address, options); });
-  } catch (const TimeoutError& error) {
-    throw TimeoutError("connect " + address.to_string() + ": " + error.what());
+  UniqueFd socket = make_stream_socket(AF_UNIX);
+  auto pause = first_pause;
+  while (sys.connect(socket.get(), address.data(), address.size()) != 0) {
+    // The server's queue is full: a blocking socket would wait here, but of room nobody is told.
+    if (errno != EAGAIN && errno != EINTR) throw_os_error(errno, "connect " + address.to_string());
+    sleep(pause);
+    pause = std::min(2 * pause, longest_pause);
   }
+  tune(socket.get(), options);
+  return std::make_unique<SocketStream>(require_task("connect").loop(), std::move(socket), address);
 }
 
 BoundUnixSocket bind_path(const Address& address) {

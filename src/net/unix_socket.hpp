@@ -34,12 +34,8 @@ class SocketFile {
   bool is_socket_ = false;
 };
 
-/// Throws: std::invalid_argument - an option is set that means nothing for Unix sockets.
-void check_unix_options(const ConnectOptions& options);
-void check_unix_options(const ServerOptions& options);
-
 /// Parks: until the connection stands, also while the server's queue is full.  Cancel: there is none.
-/// Throws: OsError, TimeoutError - options.timeout.
+/// Throws: OsError.
 std::unique_ptr<SocketStream> connect_unix(const Address& address, const ConnectOptions& options);
 
 struct BoundUnixSocket {

@@ -7,7 +7,6 @@
 
 #include "net/connect.hpp"
 #include "net/listen.hpp"
-#include "net/unix_socket.hpp"
 #include "streams/stream.hpp"
 #include "transports/listener.hpp"
 
@@ -18,33 +17,10 @@ using Handler = std::function<void(StreamReader, StreamWriter)>;
 
 namespace {
 
-Streams open_streams(EventLoop& loop, std::unique_ptr<detail::ByteStream> bytes, const ConnectOptions& options) {
-  auto stream = Stream::open(loop, std::move(bytes));
+Streams open_streams(detail::Connect connect, const ConnectOptions& options) {
+  auto stream = Stream::open(detail::require_task("open_connection").loop(), connect());
   return {StreamReader(stream, options.limit_bytes), StreamWriter(stream)};
 }
-
-}  // namespace
-
-Streams open_connection(std::string host, std::uint16_t port, ConnectOptions options) {
-  EventLoop& loop = detail::require_task("open_connection").loop();
-  if (options.sock >= 0)
-    return open_streams(loop, detail::use_connected(loop, detail::take_connected(host, port, options), options),
-                        options);
-  return open_streams(loop, detail::connect_tcp(host, port, options), options);
-}
-
-Streams open_connection(ConnectOptions options) {
-  EventLoop& loop = detail::require_task("open_connection").loop();
-  return open_streams(loop, detail::use_connected(loop, detail::take_connected({}, 0, options), options), options);
-}
-
-Streams open_unix_connection(std::string path, ConnectOptions options) {
-  EventLoop& loop = detail::require_task("open_unix_connection").loop();
-  detail::check_unix_options(options);
-  return open_streams(loop, detail::connect_unix(Address::unix_path(path), options), options);
-}
-
-namespace {
 
 /// Runs in the handler's task.
 void handle(const Handler& handler, StreamReader reader, StreamWriter writer, const detail::Client& client) {
@@ -55,8 +31,8 @@ void handle(const Handler& handler, StreamReader reader, StreamWriter writer, co
   }
 }
 
-Server serve(EventLoop& loop, std::vector<detail::BoundSocket> sockets, const ServerOptions& options, Handler handler,
-             const void* caller) {
+Server serve(Handler handler, detail::Bind bind, const ServerOptions& options, const void* caller) {
+  EventLoop& loop = detail::require_task("start_server").loop();
   auto shared_handler = std::make_shared<const Handler>(std::move(handler));
   auto accept = [&loop, shared_handler, limit = options.limit_bytes, caller](
                     std::unique_ptr<detail::ByteStream> bytes, const std::shared_ptr<detail::Client>& client) {
@@ -68,31 +44,51 @@ Server serve(EventLoop& loop, std::vector<detail::BoundSocket> sockets, const Se
     client->on_handler_started(detail::start_task(loop, {}, caller, std::move(work)));
     return stream->transport().shared_from_this();
   };
-  return Server(detail::Listener::open(loop, std::move(sockets), options, std::move(accept)));
+  return Server(detail::Listener::open(loop, bind(), options, std::move(accept)));
 }
 
 }  // namespace
 
+// Each asks for its task first: a socket that is given away must not be lost because there is none.
+
+Streams open_connection(std::string host, std::uint16_t port, ConnectOptions options) {
+  detail::require_task("open_connection");
+  return open_streams(detail::connect_to(std::move(host), port, options), options);
+}
+
+Streams open_connection(const Address& address, ConnectOptions options) {
+  detail::require_task("open_connection");
+  return open_streams(detail::connect_to(address, options), options);
+}
+
+Streams open_connection(ConnectOptions options) {
+  detail::require_task("open_connection");
+  return open_streams(detail::connect_over_socket(options), options);
+}
+
+Streams open_unix_connection(std::string path, ConnectOptions options) {
+  detail::require_task("open_unix_connection");
+  return open_streams(detail::connect_to(Address::unix_path(path), options), options);
+}
+
 Server start_server(Handler handler, Hosts hosts, std::uint16_t port, ServerOptions options) {
-  const void* caller = TULP_CALLER;
-  EventLoop& loop = detail::require_task("start_server").loop();
-  auto sockets = options.socks.empty() ? detail::bind_tcp(hosts, port, options)
-                                       : detail::use_bound(detail::take_bound(hosts, port, options), options);
-  return serve(loop, std::move(sockets), options, std::move(handler), caller);
+  detail::require_task("start_server");
+  return serve(std::move(handler), detail::bind_to(std::move(hosts), port, options), options, TULP_CALLER);
+}
+
+Server start_server(Handler handler, const Address& address, ServerOptions options) {
+  detail::require_task("start_server");
+  return serve(std::move(handler), detail::bind_to(address, options), options, TULP_CALLER);
 }
 
 Server start_server(Handler handler, ServerOptions options) {
-  const void* caller = TULP_CALLER;
-  EventLoop& loop = detail::require_task("start_server").loop();
-  return serve(loop, detail::use_bound(detail::take_bound("", 0, options), options), options, std::move(handler),
-               caller);
+  detail::require_task("start_server");
+  return serve(std::move(handler), detail::bind_sockets(options), options, TULP_CALLER);
 }
 
 Server start_unix_server(Handler handler, std::string path, ServerOptions options) {
-  const void* caller = TULP_CALLER;
-  EventLoop& loop = detail::require_task("start_unix_server").loop();
-  detail::check_unix_options(options);
-  return serve(loop, detail::bind_unix(Address::unix_path(path), options), options, std::move(handler), caller);
+  detail::require_task("start_unix_server");
+  return serve(std::move(handler), detail::bind_to(Address::unix_path(path), options), options, TULP_CALLER);
 }
 
 }  // namespace tulp

@@ -7,8 +7,8 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/select.h>
 #include <sys/resource.h>
+#include <sys/select.h>
 
 #include <functional>
 #include <memory>
@@ -500,6 +500,43 @@ TEST_CASE_METHOD(Serving, "start_serving that fails says why, and a server that 
   settle();
   server.close();
   loop().run_until_complete(Future<>(waiting));
+}
+
+TEST_CASE_METHOD(NetTest, "an address of any family is where a server listens, and what a client connects to") {
+  const Folder folder;
+  const auto greet = [](StreamReader, StreamWriter writer) { writer.write("hello\n"); };
+  run([&] {
+    for (const Address& address :
+         {*Address::parse("127.0.0.1", 0), *Address::parse("::1", 0), Address::unix_path(folder / "socket")}) {
+      INFO(address);
+      Server server = start_server(greet, address);
+      auto [reader, writer] = open_connection(server.addresses().at(0));
+      CHECK(reader.readline() == "hello\n");
+      writer.close();
+      server.close();
+      server.wait_closed();
+    }
+  });
+  auto served = std::make_shared<Recorder>(), client = std::make_shared<Recorder>();
+  const Address address = *Address::parse("127.0.0.1", 0);
+  Server server = loop().run_until_complete(loop().create_server([&] { return served; }, address));
+  loop().run_until_complete(loop().create_connection([&] { return client; }, server.addresses().at(0)));
+  until([&] { return !served->trace.empty(); });
+  client->transport->abort();
+  until([&] { return served->is_lost(); });
+  server.close();
+  settle();
+}
+
+TEST_CASE_METHOD(NetTest, "no address, and options that do not fit one, are the caller's errors") {
+  const auto factory = [] { return std::make_shared<Recorder>(); };
+  const Address here = *Address::parse("127.0.0.1", 0);
+  CHECK_THROWS_AS(loop().create_connection(factory, Address()), std::invalid_argument);
+  CHECK_THROWS_AS(loop().create_connection(factory, here, {.family = AF_INET6}), std::invalid_argument);
+  CHECK_THROWS_AS(loop().create_connection(factory, here, {.sock = 0}), std::invalid_argument);
+  CHECK_THROWS_AS(loop().create_server(factory, Address()), std::invalid_argument);
+  CHECK_THROWS_AS(loop().create_server(factory, here, {.family = AF_INET6}), std::invalid_argument);
+  CHECK_THROWS_AS(loop().create_server(factory, here, {.socks = {0}}), std::invalid_argument);
 }
 
 // Sockets that come from elsewhere.
