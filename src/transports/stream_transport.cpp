@@ -286,6 +286,7 @@ void StreamTransport::on_writable() {
 
 /// What had to wait for bytes to go.
 void StreamTransport::on_queue_shrunk() {
+  if (protocol_ == nullptr) return;
   if (is_writing_paused_ && queue_.size() <= marks_.low_bytes()) {
     is_writing_paused_ = false;
     guarded("resume_writing", [this] { protocol_->resume_writing(); });

@@ -499,6 +499,19 @@ TEST_CASE("the end of run reports how much was not sent to whom, aborts, and doe
   CHECK(peer.error == ECONNRESET);
 }
 
+TEST_CASE_METHOD(NetTest, "a transport that ended while its writing was paused takes new water marks quietly") {
+  auto protocol = std::make_shared<Recorder>();
+  Peer peer = connect(protocol);
+  const auto transport = protocol->transport;
+  transport->write(std::string(16'000'000, 'x'));
+  CHECK(protocol->trace.back() == "pause");
+  transport->abort();
+  settle();
+  CHECK(protocol->is_lost());
+  transport->set_write_buffer_limits({.high_bytes = 1});
+  CHECK(protocol->trace.back() == "lost");
+}
+
 TEST_CASE_METHOD(NetTest, "a loop that is closed by hand closes its transports first, and runs every connection_lost") {
   auto protocol = std::make_shared<Recorder>();
   Peer peer = connect(protocol);
