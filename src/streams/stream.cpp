@@ -24,14 +24,4 @@ void Stream::wait_closed() {
   if (!is_closed_) closed_.wait();
 }
 
-Stream::WriteTurn::WriteTurn(Stream& stream) : stream_(stream) {
-  if (stream_.is_turn_taken_) stream_.turns_.wait();  // whoever wakes us hands the turn over
-  stream_.is_turn_taken_ = true;
-}
-
-Stream::WriteTurn::~WriteTurn() {
-  stream_.is_turn_taken_ = !stream_.turns_.empty();
-  stream_.turns_.wake_one();
-}
-
 }  // namespace tulp::detail

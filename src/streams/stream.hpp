@@ -6,6 +6,7 @@
 #include <exception>
 #include <memory>
 
+#include "streams/turns.hpp"
 #include "transports/stream_transport.hpp"
 
 namespace tulp::detail {
@@ -35,25 +36,14 @@ class Stream final : public BaseProtocol {
   /// Parks: until connection_lost.
   void wait_closed();
   /// One write at a time; a second one waits its turn, so that no two are mixed.
-  class WriteTurn {
-   public:
-    /// Parks: until it is this task's turn.
-    explicit WriteTurn(Stream& stream);
-    WriteTurn(const WriteTurn&) = delete;
-    WriteTurn& operator=(const WriteTurn&) = delete;
-    ~WriteTurn();
-
-   private:
-    Stream& stream_;
-  };
+  Turns& write_turns() noexcept { return write_turns_; }
 
  private:
   std::shared_ptr<StreamTransport> transport_;
   bool is_close_called_ = false;
   bool is_closed_ = false;
   bool is_writing_paused_ = false;
-  bool is_turn_taken_ = false;
-  WaitQueue turns_;
+  Turns write_turns_;
   WaitQueue drained_;
   WaitQueue closed_;
 };

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <optional>
 
+#include "streams/park_within.hpp"
 #include "streams/stream.hpp"
 
 namespace tulp {
@@ -132,17 +133,7 @@ class Reading {
   void wait(StreamTransport& transport) {
     throw_if_cancelled();
     ReadPark wait(transport, me_);
-    if (state_.timeout.is_never()) return park(wait);
-    Timer limit(me_);
-    limit.set_when(after(me_.loop().time(), state_.timeout));
-    me_.loop().start_timer(limit);
-    struct Stop {
-      EventLoop& loop;
-      Timer& timer;
-      ~Stop() { loop.stop_timer(timer); }
-    } const stop{me_.loop(), limit};
-    park(wait);
-    if (!limit.is_scheduled() && !transport.may_try(Direction::read) && !transport.is_closing())
+    if (!park_within(wait, me_, state_.timeout) && !transport.may_try(Direction::read) && !transport.is_closing())
       throw TimeoutError("read from " + transport.peer() + " timed out");
   }
 

@@ -106,13 +106,13 @@ StreamWriter::~StreamWriter() {
 
 void StreamWriter::write(std::string_view data) {
   detail::TaskControl& me = detail::require_task("StreamWriter::write");
-  const Stream::WriteTurn turn(*stream_);
+  const detail::Turns::Turn turn(stream_->write_turns());
   write_piece(*stream_, me, data);
 }
 
 void StreamWriter::writelines(std::span<const std::string_view> pieces) {
   detail::TaskControl& me = detail::require_task("StreamWriter::writelines");
-  const Stream::WriteTurn turn(*stream_);
+  const detail::Turns::Turn turn(stream_->write_turns());
   for (const std::string_view piece : pieces) write_piece(*stream_, me, piece);
 }
 

@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include "transports/byte_stream.hpp"
+#include "transports/member_event.hpp"
 #include "transports/open_transports.hpp"
 #include "transports/water_marks.hpp"
 #include "transports/write_queue.hpp"
@@ -100,20 +101,7 @@ class StreamTransport final : public Transport,
   };
   enum class Eof : std::uint8_t { none, asked, sent, never_writable };
 
-  /// An entry of the ready queue that calls a member.
-  class Event final : public Runnable {
-   public:
-    Event(StreamTransport& transport, void (StreamTransport::*handler)()) : transport_(transport), handler_(handler) {}
-    void run() noexcept override { (transport_.*handler_)(); }
-    /// connection_lost is called even by a loop that closes.
-    void discard() noexcept override {
-      if (handler_ == &StreamTransport::on_lost) run();
-    }
-
-   private:
-    StreamTransport& transport_;
-    void (StreamTransport::*handler_)();
-  };
+  using Event = MemberEvent<StreamTransport>;
 
   void run_deferred() noexcept override;
   void on_made();
@@ -173,7 +161,7 @@ class StreamTransport final : public Transport,
   Event made_{*this, &StreamTransport::on_made};
   Event readable_{*this, &StreamTransport::on_readable};
   Event writable_{*this, &StreamTransport::on_writable};
-  Event lost_{*this, &StreamTransport::on_lost};
+  Event lost_{*this, &StreamTransport::on_lost, Event::AtClose::call};  // connection_lost is never missing
 };
 
 }  // namespace tulp::detail
