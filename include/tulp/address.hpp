@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 struct sockaddr;
 
@@ -47,6 +48,29 @@ class Address {
 
   alignas(8) char bytes_[112] = {};  // as large as sockaddr_un, the largest of them
   std::uint32_t size_ = 0;
+};
+
+/// Where a socket is to be: an Address, or a host, which may be a name, and a port; or nothing.
+class AddressOrName {
+ public:
+  AddressOrName() = default;
+  AddressOrName(const Address& address) : address_(address) {}
+  /// A name is resolved by whoever opens the socket.  An empty host is all addresses of this machine.
+  AddressOrName(std::string host, std::uint16_t port) : host_(std::move(host)), port_(port), is_name_(true) {}
+
+  bool is_given() const noexcept { return is_name_ || address_; }
+  bool is_any() const noexcept { return is_name_ && host_.empty(); }
+  const std::optional<Address>& address() const noexcept { return address_; }
+  const std::string& host() const noexcept { return host_; }
+  std::uint16_t port() const noexcept { return port_; }
+  /// "localhost:80", or the address.
+  std::string to_string() const;
+
+ private:
+  std::optional<Address> address_;
+  std::string host_;
+  std::uint16_t port_ = 0;
+  bool is_name_ = false;
 };
 
 }  // namespace tulp

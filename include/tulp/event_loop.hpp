@@ -31,6 +31,7 @@ struct NameInfo;
 class Hosts;
 class Server;
 struct ConnectOptions;
+struct DatagramOptions;
 struct ServerOptions;
 template <class P>
 struct Connection;
@@ -193,8 +194,8 @@ class EventLoop {
   void set_slow_callback_duration(Duration limit) noexcept { slow_callback_duration_ = limit; }
   Duration slow_callback_duration() const noexcept { return slow_callback_duration_; }
 
-  // Connections; each returns at once, and its Future is done when the connection or the server stands.  Defined in
-  // transport.hpp and server.hpp.
+  // Connections; each returns at once, and its Future is done when the connection, the server or the endpoint stands.
+  // Defined in transport.hpp, server.hpp and datagram_transport.hpp.
 
   template <class Factory>
   auto create_connection(Factory factory, std::string host, std::uint16_t port);
@@ -228,6 +229,8 @@ class EventLoop {
   Future<Server> create_unix_server(Factory factory, std::string path);
   template <class Factory>
   Future<Server> create_unix_server(Factory factory, std::string path, const ServerOptions& options);
+  template <class Factory>
+  auto create_datagram_endpoint(Factory factory, const DatagramOptions& options);
 
   template <class Factory>
   auto connect_read_pipe(Factory factory, int fd);

@@ -1,6 +1,7 @@
 // Protocols: what an application says to what its transport tells it.  Floor 6, transports.
 //
 // start -> connection_made [-> data_received]* [-> eof_received]? -> connection_lost -> end
+// start -> connection_made [-> datagram_received | error_received]* -> connection_lost -> end     for datagrams
 //
 // All of these are plain callbacks: they must not park.  Each is called from the loop, except pause_writing and
 // resume_writing, which may be called from inside Transport::write.  Whatever they throw is reported to the loop's
@@ -15,6 +16,8 @@
 
 namespace tulp {
 
+class Address;
+class DatagramTransport;
 class Transport;
 
 class BaseProtocol {
@@ -48,6 +51,19 @@ class BufferedProtocol : public BaseProtocol {
   /// So many bytes were put at the beginning of the buffer.
   virtual void buffer_updated(std::size_t size) = 0;
   virtual bool eof_received() { return false; }
+};
+
+/// Receives datagrams, each whole, in views that live as long as the call.  What a method other than connection_made
+/// throws is reported and no more: one bad datagram does not end the endpoint.
+/// Source: PEP 3156 "Datagram Protocols".
+class DatagramProtocol : public BaseProtocol {
+ public:
+  virtual void connection_made(std::shared_ptr<DatagramTransport>) {}
+  /// A datagram, which may be empty, and who sent it: no address (AF_UNSPEC) for a Unix socket that has none.
+  virtual void datagram_received(std::string_view, const Address&) {}
+  /// A datagram could not be sent or received, or the peer of a connected endpoint refused an earlier one: an OsError.
+  /// The endpoint stays open.
+  virtual void error_received(std::exception_ptr) {}
 };
 
 }  // namespace tulp

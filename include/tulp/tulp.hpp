@@ -3,6 +3,8 @@
 #include <tulp/address.hpp>
 #include <tulp/concurrent_future.hpp>
 #include <tulp/address_info.hpp>
+#include <tulp/datagram_socket.hpp>
+#include <tulp/datagram_transport.hpp>
 #include <tulp/duration.hpp>
 #include <tulp/error.hpp>
 #include <tulp/event_loop.hpp>

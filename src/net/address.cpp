@@ -12,18 +12,15 @@
 
 #include <tulp/address.hpp>
 
+#include "net/interface.hpp"
+
 namespace tulp {
+
+using detail::interface_number;
+
 namespace {
 
 constexpr std::size_t path_offset = offsetof(sockaddr_un, sun_path);
-
-std::uint32_t scope_number(const std::string& scope) {
-  const unsigned index = ::if_nametoindex(scope.c_str());
-  if (index != 0) return index;
-  const bool is_number = !scope.empty() && scope.size() < 10 &&
-                         std::all_of(scope.begin(), scope.end(), [](char c) { return c >= '0' && c <= '9'; });
-  return is_number ? static_cast<std::uint32_t>(std::stoul(scope)) : 0;
-}
 
 }  // namespace
 
@@ -46,7 +43,7 @@ std::optional<Address> Address::parse(std::string_view text, std::uint16_t port)
   const auto percent = host.find('%');
   if (::inet_pton(AF_INET6, host.substr(0, percent).c_str(), &v6.sin6_addr) != 1) return std::nullopt;
   if (percent != std::string::npos) {
-    v6.sin6_scope_id = scope_number(host.substr(percent + 1));
+    v6.sin6_scope_id = interface_number(host.substr(percent + 1));
     if (v6.sin6_scope_id == 0) return std::nullopt;
   }
   v6.sin6_family = AF_INET6;
@@ -108,5 +105,9 @@ std::string Address::to_string() const {
 }
 
 std::ostream& operator<<(std::ostream& out, const Address& address) { return out << address.to_string(); }
+
+std::string AddressOrName::to_string() const {
+  return is_name_ ? host_ + ':' + std::to_string(port_) : address_.value_or(Address()).to_string();
+}
 
 }  // namespace tulp

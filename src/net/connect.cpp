@@ -109,7 +109,7 @@ Connect connect_to(const Address& address, const ConnectOptions& options) {
 
 Connect connect_over_socket(const ConnectOptions& options) {
   if (options.sock < 0) throw std::invalid_argument("neither a host nor a socket to connect with");
-  check_stream_socket(options.sock);
+  check_socket(options.sock, SOCK_STREAM, "a stream socket");
   return [socket = take_socket(options.sock), options]() mutable { return use_connected(std::move(socket), options); };
 }
 

@@ -142,7 +142,7 @@ Bind bind_to(const Address& address, const ServerOptions& options) {
 
 Bind bind_sockets(const ServerOptions& options) {
   if (options.socks.empty()) throw std::invalid_argument("neither a host nor a socket to listen on");
-  for (const int socket : options.socks) check_stream_socket(socket);
+  for (const int socket : options.socks) check_socket(socket, SOCK_STREAM, "a stream socket");
   std::vector<UniqueFd> taken;
   for (const int socket : options.socks) taken.push_back(take_socket(socket));
   return [taken = std::move(taken), options]() mutable { return use_bound(std::move(taken), options); };

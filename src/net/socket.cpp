@@ -27,13 +27,12 @@ UniqueFd make_stream_socket(int family, int proto) {
   return socket;
 }
 
-void check_stream_socket(int socket) {
+void check_socket(int socket, int wanted, const char* kind) {
   int type = 0;
   socklen_t size = sizeof type;
   if (sys.getsockopt(socket, SOL_SOCKET, SO_TYPE, &type, &size) != 0)
     throw std::invalid_argument("descriptor " + std::to_string(socket) + ": " + std::strerror(errno));
-  if (type != SOCK_STREAM)
-    throw std::invalid_argument("descriptor " + std::to_string(socket) + " is not a stream socket");
+  if (type != wanted) throw std::invalid_argument("descriptor " + std::to_string(socket) + " is not " + kind);
 }
 
 UniqueFd take_socket(int socket) noexcept {

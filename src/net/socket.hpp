@@ -14,8 +14,8 @@ namespace tulp::detail {
 
 /// A non-blocking, close-on-exec stream socket.  Throws: OsError.
 UniqueFd make_stream_socket(int family, int proto = 0);
-/// Throws: std::invalid_argument - `socket` is none, or not one for streams.
-void check_stream_socket(int socket);
+/// Throws: std::invalid_argument - `socket` is none, or not one of this type, which `kind` describes.
+void check_socket(int socket, int type, const char* kind);
 /// Makes a socket that comes from elsewhere non-blocking and close-on-exec.  It has been checked.
 UniqueFd take_socket(int socket) noexcept;
 

@@ -27,12 +27,16 @@ void OpenTransport::abort_with_report(EventLoop& loop) {
 
 void OpenTransports::shut_down(Shutdown phase) {
   if (phase == Shutdown::refuse) return;
-  open_.for_each([this, phase](OpenTransport& transport) {
+  IntrusiveList<OpenTransport> left;  // one that ends may take others with it
+  left.take(open_);
+  while (!left.empty()) {
+    OpenTransport& transport = left.pop_front();
+    open_.push_back(transport);
     if (phase == Shutdown::finish)
       transport.close();
     else
       transport.abort_with_report(loop_);
-  });
+  }
 }
 
 std::span<char> OpenTransports::read_buffer() {

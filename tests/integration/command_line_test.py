@@ -24,7 +24,8 @@ class CommandLine(unittest.TestCase):
                 self.assertTrue(result.stderr.startswith(b"tulp"), result.stderr)
 
     def test_signals_end_every_command_quietly(self):
-        for arguments in ["demo", "--pages", "20000", "--fibers", "500"], ["demo", "--serve"], ["echo", "--port", "0"]:
+        for arguments in ["demo", "--pages", "20000", "--fibers", "500"], ["demo", "--serve"], ["echo", "--port", "0"], \
+                ["echo", "--udp", "--port", "0"]:
             for number, code in (signal.SIGINT, 130), (signal.SIGTERM, 143):
                 with self.subTest(arguments, number=number):
                     pipe = subprocess.PIPE

@@ -23,6 +23,7 @@ struct EchoOptions {
   std::string host = "127.0.0.1";
   std::uint16_t port = 0;
   std::string unix_path;  // instead of host and port
+  bool is_udp = false;
 };
 
 void send_back(tulp::StreamReader& reader, tulp::StreamWriter& writer) {
@@ -38,18 +39,32 @@ void serve(tulp::StreamReader reader, tulp::StreamWriter writer) {
   }
 }
 
+void say_where(const tulp::Address& address) { write_all(1, "listening on " + address.to_string() + "\n", "stdout"); }
+
 tulp::Server start(const EchoOptions& options) {
   if (!options.unix_path.empty()) return tulp::start_unix_server(serve, unix_name(options.unix_path));
   return tulp::start_server(serve, options.host, options.port);
 }
 
-ExitCode run(const EchoOptions& options) {
+ExitCode serve_connections(const EchoOptions& options) {
   tulp::Server server = start(options);
-  for (const tulp::Address& address : server.addresses()) {
-    write_all(1, "listening on " + address.to_string() + "\n", "stdout");
-  }
+  for (const tulp::Address& address : server.addresses()) say_where(address);
   server.serve_forever();
   return ExitCode::ok;
+}
+
+ExitCode serve_datagrams(const EchoOptions& options) {
+  tulp::DatagramSocket socket = tulp::open_datagram_socket({.local_addr = {options.host, options.port}});
+  say_where(*socket.get_extra_info<tulp::Address>("sockname"));
+  const auto buffer = std::make_unique_for_overwrite<char[]>(buffer_bytes);
+  for (;;) {
+    const auto received = socket.recvfrom_into({buffer.get(), buffer_bytes});
+    try {
+      socket.sendto({buffer.get(), received.size}, received.address);
+    } catch (const tulp::OsError& error) {
+      complain("tulp echo", error.what());
+    }
+  }
 }
 
 }  // namespace
@@ -60,17 +75,19 @@ void add_echo(CLI::App& app, Command& chosen) {
   CLI::Option* port =
       echo->add_option("-p,--port", options->port, "Where to listen; 0 takes a free port and prints it");
   CLI::Option* host =
-      echo->add_option("--host", options->host, "The address to listen on; '' is all there are")->capture_default_str();
+      echo->add_option("--host", options->host, "The address to listen on; '' is all there are, with --udp all of IPv4")
+          ->capture_default_str();
   CLI::Option* unix_path =
       echo->add_option("--unix", options->unix_path, "Listen on a Unix socket instead; @NAME is an abstract one")
           ->check(check_unix_name);
-  unix_path->excludes(port)->excludes(host);
+  CLI::Option* udp = echo->add_flag("-u,--udp", options->is_udp, "Datagrams instead of connections");
+  unix_path->excludes(udp)->excludes(port)->excludes(host);
   echo->footer(
       "Examples: tulp echo --port 7000       and elsewhere: nc localhost 7000\n"
       "          tulp echo --unix /tmp/echo  and elsewhere: nc -U /tmp/echo");
   echo->callback([&chosen, options, port, unix_path] {
     if (port->count() + unix_path->count() == 0) throw CLI::RequiredError("--port or --unix");
-    chosen = [options] { return run(*options); };
+    chosen = [options] { return options->is_udp ? serve_datagrams(*options) : serve_connections(*options); };
   });
 }
 
