@@ -352,6 +352,7 @@ TEST_CASE("many loops together have a bounded number of resolver threads, and ea
     for (int k = 0; k < 6; ++k) lookups.push_back(loops.back()->getaddrinfo(std::to_string(k) + ".example", 80));
   }
   CHECK(thread_count() == names.threads_at_start() + 8 * 4 + 4 * 1);
+#ifndef __SANITIZE_ADDRESS__  // its lock over the threads may be held by one of them at the fork, and hang the child
   const auto child = run_in_child([] {  // has none of these threads
     sys.getaddrinfo = [](const char*, const char*, const addrinfo*, addrinfo**) { return ::pause(); };
     const auto loop = new_event_loop();
@@ -359,6 +360,7 @@ TEST_CASE("many loops together have a bounded number of resolver threads, and ea
     ::_exit(thread_count() == 1 + 4 ? 0 : 1);
   });
   CHECK(child.exited_with(0));
+#endif
   names.answer();
 }
 
