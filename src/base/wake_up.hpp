@@ -16,11 +16,6 @@ class WakeUp {
   void ring() const noexcept;
   /// Forgets the rings so far.
   void drain() const noexcept;
-  /// Gives the descriptors back; after that rings are heard by nobody.
-  void close() noexcept {
-    heard_.reset();
-    rung_.reset();
-  }
   /// Whether every ring makes an edge, drained or not.  A pipe fills up, and is silent then.
   bool is_bottomless() const noexcept { return !rung_; }
 
