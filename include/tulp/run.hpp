@@ -20,7 +20,9 @@ namespace detail {
 /// A loop from its making to its close.
 class Runner {
  public:
+  /// Throws: InvalidStateError - an event loop runs in this thread.
   explicit Runner(const RunOptions& options);
+  Runner(std::unique_ptr<EventLoop> loop, Duration drain);
   Runner(const Runner&) = delete;
   Runner& operator=(const Runner&) = delete;
   ~Runner();
@@ -34,6 +36,18 @@ class Runner {
   Duration drain_;
 };
 
+template <class F>
+auto run_main_task(Runner& runner, const void* caller, F main) {
+  auto task = start_task(runner.loop(), {.name = "main"}, caller, std::move(main));
+  runner.run(*task.state());
+  if constexpr (std::is_void_v<typename decltype(task)::value_type>) {
+    task.result();
+    return 0;
+  } else {
+    return task.result();
+  }
+}
+
 /// Calls `main` and turns what it throws into a line on stderr and an exit code.
 int exit_code_of(UniqueFunction<int()> main) noexcept;
 
@@ -46,14 +60,7 @@ template <class F>
 [[gnu::noinline]] auto run(F&& main, RunOptions options = {}) {
   const void* caller = TULP_CALLER;
   detail::Runner runner(options);
-  auto task = detail::start_task(runner.loop(), {.name = "main"}, caller, std::decay_t<F>(std::forward<F>(main)));
-  runner.run(*task.state());
-  if constexpr (std::is_void_v<typename decltype(task)::value_type>) {
-    task.result();
-    return 0;
-  } else {
-    return task.result();
-  }
+  return detail::run_main_task(runner, caller, std::decay_t<F>(std::forward<F>(main)));
 }
 
 /// As run(), for `int main()`: an error becomes one line on stderr and 1, Ctrl-C becomes 130.

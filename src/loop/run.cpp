@@ -47,10 +47,11 @@ class InterruptScope {
 
 }  // namespace
 
-Runner::Runner(const RunOptions& options) : drain_(options.drain) {
+Runner::Runner(const RunOptions& options) : Runner(new_event_loop(options.loop), options.drain) {}
+
+Runner::Runner(std::unique_ptr<EventLoop> loop, Duration drain) : loop_(std::move(loop)), drain_(drain) {
   if (get_running_loop() != nullptr)
     throw InvalidStateError("run() was called while an event loop runs in this thread");
-  loop_ = new_event_loop(options.loop);
 }
 
 Runner::~Runner() = default;

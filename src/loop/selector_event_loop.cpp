@@ -19,17 +19,25 @@ constexpr int batches_per_clock = 8;
 
 }  // namespace
 
-SelectorEventLoop::SelectorEventLoop(std::unique_ptr<Selector> (*make_selector)())
-    : make_selector_(make_selector), selector_(make_selector()) {
+SelectorEventLoop::SelectorEventLoop(std::unique_ptr<Selector> (*make_selector)(), std::unique_ptr<LoopHooks> hooks)
+    : hooks_(std::move(hooks)),
+      make_selector_(make_selector),
+      selector_(new_selector()),
+      batch_limit_(batches_per_poll) {
   selector_->add(wake_up_.fd(), {.read = true}, Selector::Trigger::edge, wake_up_token);
 }
 
 SelectorEventLoop::~SelectorEventLoop() { close(); }
 
+std::unique_ptr<Selector> SelectorEventLoop::new_selector() {
+  return hooks_ == nullptr ? make_selector_() : hooks_->around(make_selector_());
+}
+
 // Running.
 
 void SelectorEventLoop::run_forever() {
   const RunScope running(*this);
+  if (hooks_ != nullptr) inbox_.take(ready_);  // this thread's own posts, which come in their turn
   do run_once();
   while (!is_stopping_);
   is_stopping_ = false;
@@ -51,7 +59,7 @@ void SelectorEventLoop::poll() {
   int ghost = -1;
   for (std::size_t i = 0; i < count; ++i)
     if (!deliver(events_[i])) ghost = fd_of(events_[i].token);
-  inbox_.take(ready_);
+  if (hooks_ == nullptr || hooks_->lets_posts_in()) inbox_.take(ready_);
   if (ghost >= 0) leave_behind(ghost);
 }
 
@@ -72,7 +80,8 @@ void SelectorEventLoop::queue_due_timers() {
 }
 
 void SelectorEventLoop::run_batches() {
-  batches_left_ = batches_per_poll;
+  batch_count_ = 0;
+  if (hooks_ != nullptr) batch_limit_ = hooks_->batches_before_poll();
   while (begin_batch()) {
     while (batch_left_ > 0) {
       --batch_left_;
@@ -85,17 +94,17 @@ void SelectorEventLoop::run_batches() {
 /// The entries that are there now are the next batch; those that they add wait for the one after.  False if it is time
 /// for a poll.
 bool SelectorEventLoop::begin_batch() noexcept {
-  const bool is_first = batches_left_ == batches_per_poll;
-  if (ready_.empty() || batches_left_ == 0 || (is_stopping_ && !is_first)) return false;
-  if (!is_first && batches_left_ % batches_per_clock == 0 && is_time_to_poll()) return false;
-  --batches_left_;
+  if (ready_.empty() || batch_count_ == batch_limit_ || (is_stopping_ && batch_count_ > 0)) return false;
+  if (batch_count_ > 0 && batch_count_ % batches_per_clock == 0 && is_time_to_poll()) return false;
+  ++batch_count_;
   batch_left_ = ready_.size();
   return true;
 }
 
 bool SelectorEventLoop::is_time_to_poll() noexcept {
+  if (hooks_ != nullptr) return false;
   const TimePoint now = std::chrono::steady_clock::now();
-  if (batches_left_ == batches_per_poll - batches_per_clock) poll_limit_ = now + time_per_poll;
+  if (batch_count_ == batches_per_clock) poll_limit_ = now + time_per_poll;
   return now >= poll_limit_;
 }
 
@@ -212,7 +221,7 @@ bool SelectorEventLoop::deliver(const SelectorEvent& event) noexcept {
 /// readiness would keep the loop awake for ever.  So all the others move to a new set.
 void SelectorEventLoop::leave_behind(int ghost) noexcept {
   try {
-    std::unique_ptr<Selector> fresh = make_selector_();
+    std::unique_ptr<Selector> fresh = new_selector();
     fresh->add(wake_up_.fd(), {.read = true}, Selector::Trigger::edge, wake_up_token);
     for (const Slot& slot : slots_) {
       if (slot.watch == nullptr) continue;
@@ -261,13 +270,13 @@ const SelectorChoice& choose_selector(std::string_view name, const char* who_ask
                               "' here; there are " + names);
 }
 
+}  // namespace
+
 const SelectorChoice& choose_selector(SelectorKind kind) {
   if (kind != SelectorKind::best) return choose_selector(name_of(kind), "new_event_loop");
   const char* name = std::getenv("TULP_SELECTOR");
   return choose_selector(name != nullptr ? name : "", "TULP_SELECTOR");
 }
-
-}  // namespace
 
 std::unique_ptr<EventLoop> EventLoopPolicy::new_event_loop(const LoopOptions& options) {
   return std::make_unique<SelectorEventLoop>(choose_selector(options.selector).make);

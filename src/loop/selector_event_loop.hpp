@@ -10,6 +10,7 @@
 
 #include "base/wake_up.hpp"
 #include "events/timer_queue.hpp"
+#include "loop/loop_hooks.hpp"
 #include "selector/selector.hpp"
 
 namespace tulp {
@@ -17,11 +18,12 @@ namespace tulp {
 /// One iteration: poll; queue what is ready; queue what is due; run exactly the entries that are there now.
 class SelectorEventLoop final : public EventLoop {
  public:
+  /// `hooks` is null but in tests.
   /// Throws: OsError - a descriptor or memory is missing.
-  explicit SelectorEventLoop(std::unique_ptr<Selector> (*make_selector)());
+  explicit SelectorEventLoop(std::unique_ptr<Selector> (*make_selector)(), std::unique_ptr<LoopHooks> hooks = nullptr);
   ~SelectorEventLoop() override;
 
-  TimePoint time() const override { return std::chrono::steady_clock::now(); }
+  TimePoint time() const override { return hooks_ == nullptr ? std::chrono::steady_clock::now() : hooks_->now(); }
   void run_forever() override;
   void stop() override { is_stopping_ = true; }
   void close() override;
@@ -36,6 +38,8 @@ class SelectorEventLoop final : public EventLoop {
   void remove_fd(FdWatch& watch) noexcept override;
   bool is_watched(int fd) const noexcept override;
 
+  LoopHooks* hooks() const noexcept { return hooks_.get(); }
+
  private:
   void on_fork() noexcept override;
 
@@ -45,6 +49,7 @@ class SelectorEventLoop final : public EventLoop {
     std::uint32_t generation = 0;
   };
 
+  std::unique_ptr<Selector> new_selector();
   void run_once();
   void poll();
   void queue_due_timers();
@@ -61,6 +66,7 @@ class SelectorEventLoop final : public EventLoop {
   static Selector::Interest interest_of(const FdWatch& watch) noexcept;
   static void add_to(Selector& selector, const FdWatch& watch, const Slot& slot);
 
+  const std::unique_ptr<LoopHooks> hooks_;
   std::unique_ptr<Selector> (*make_selector_)();
   std::unique_ptr<Selector> selector_;
   WakeUp wake_up_;
@@ -68,12 +74,17 @@ class SelectorEventLoop final : public EventLoop {
   std::array<SelectorEvent, 512> events_;
   TimerQueue timers_;
   RunQueue ready_;
-  int batches_left_ = 0;        // until the next poll
+  int batch_limit_;             // how many may run between two polls
+  int batch_count_ = 0;         // since the last poll
   TimePoint poll_limit_{};      // after which there is one anyway
   std::size_t batch_left_ = 0;  // how many entries of ready_ belong to the batch that runs
   bool is_stopping_ = false;
   Inbox inbox_;
   std::atomic<bool> is_asleep_ = false;
 };
+
+/// What LoopOptions::selector asks for.
+/// Throws: std::invalid_argument - this system has no such selector, or TULP_SELECTOR names none.
+const SelectorChoice& choose_selector(SelectorKind kind);
 
 }  // namespace tulp
