@@ -16,7 +16,7 @@ import tempfile
 
 FLOORS = {  # folders of src; docs/design.md says what each is for
     "base": 1, "fiber": 2, "selector": 2, "events": 3, "futures": 4, "tasks": 5, "coroutines": 6, "sync": 6,
-    "executor": 6, "net": 6, "transports": 6, "ssl": 6, "process": 6, "loop": 7, "streams": 8, "posix": 8,
+    "executor": 6, "net": 6, "transports": 6, "ssl": 6, "process": 6, "loop": 7, "streams": 8, "posix": 8, "testing": 9,
 }
 # Upward on purpose, at the end of the lower header, so that users of an EventLoop need one include.
 ALLOWED = {("include/tulp/event_loop.hpp", "include/tulp/future.hpp")}

@@ -36,6 +36,9 @@ class Examples(unittest.TestCase):
         with RawServer(b"HTTP/1.0 200 OK\r\nX: y\r\n\r\nbody\n\nof two parts") as server:
             self.assertEqual(output_of("fetch", "127.0.0.1", server.port), "body\n\nof two parts\n")
 
+    def test_virtual_time(self):
+        self.assertEqual(output_of("virtual_time"), "20 times 17 minutes have passed\n")
+
     def test_echo(self):
         for name in "echo_stream", "echo_protocol":
             with self.subTest(name), running(name) as port:
