@@ -61,10 +61,9 @@ TEST_CASE_METHOD(LoopTest, "a chain of call_soon starves neither timers nor desc
     loop().stop();
   };
   loop().call_soon(chain);
-  auto* foreign = dynamic_cast<PollEventLoop*>(&loop());
   loop().call_later(1us, [&] { timer_ran = true; });
   loop().add_reader(pipe_ends[0], [&] { reader_ran = true; });
-  if (foreign != nullptr) foreign->advance(1us);  // its clock stands while anything can run
+  let_pass(1us);
   loop().run_forever();
   CHECK(timer_ran);
   CHECK(reader_ran);
@@ -277,7 +276,7 @@ TEST_CASE_METHOD(LoopTest,
 }
 
 TEST_CASE_METHOD(LoopTest, "a timer that is set after a long callback counts from then, not from before") {
-  if (kind() == LoopKind::foreign) return;  // its clock does not move while a callback runs
+  if (kind() == LoopKind::foreign || is_test_loop()) return;  // whose clock does not move while a callback runs
   TimePoint set_at, came_at;
   loop().call_soon([&] {
     const auto begin = std::chrono::steady_clock::now();

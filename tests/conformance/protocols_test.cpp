@@ -145,7 +145,7 @@ TEST_CASE_METHOD(NetTest, "data that the peer sent with its end all come before 
   CHECK(protocol->trace == Trace{"made", "data", "eof", "lost"});
 }
 
-TEST_CASE_METHOD(NetTest, "an urgent byte comes to nobody, and keeps nobody busy") {
+TEST_CASE_METHOD(NetTest, "an urgent byte comes to nobody, and keeps nobody busy", "[undisturbed]") {
   auto protocol = std::make_shared<Recorder>();
   Peer peer = connect(protocol);
   settle();
@@ -245,7 +245,8 @@ TEST_CASE_METHOD(NetTest, "connection_lost carries ECONNRESET when the peer rese
   CHECK_THROWS_AS(std::rethrow_exception(protocol->lost_with), ConnectionResetError);
 }
 
-TEST_CASE_METHOD(NetTest, "a reset after the peer's half-close is noticed at once, but on select by the next write") {
+TEST_CASE_METHOD(NetTest, "a reset after the peer's half-close is noticed at once, but on select by the next write",
+                 "[undisturbed]") {
   auto protocol = std::make_shared<Recorder>();
   protocol->keeps_writing = true;
   Peer peer = connect(protocol);
@@ -266,7 +267,8 @@ TEST_CASE_METHOD(NetTest, "a reset after the peer's half-close is noticed at onc
   CHECK(protocol->trace == Trace{"made", "eof", "lost"});
 }
 
-TEST_CASE_METHOD(NetTest, "a peer that is gone altogether, as a Unix socket can tell, breaks the connection: EPIPE") {
+TEST_CASE_METHOD(NetTest, "a peer that is gone altogether, as a Unix socket can tell, breaks the connection with EPIPE",
+                 "[undisturbed]") {
   const bool ends_first = GENERATE(false, true);
   int ends[2];
   REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
@@ -386,8 +388,8 @@ TEST_CASE_METHOD(NetTest,
   until([&] { return watched.expired(); });
 }
 
-TEST_CASE_METHOD(NetTest,
-                 "closing in connection_lost and making new connections there is allowed, 1000 times in a row") {
+TEST_CASE_METHOD(NetTest, "closing in connection_lost and making new connections there is allowed, 1000 times in a row",
+                 "[undisturbed]") {
   const PlainListener listener;
   int count = 0;
   bool is_done = false;
@@ -416,7 +418,8 @@ TEST_CASE_METHOD(NetTest,
 // Pausing.
 
 TEST_CASE_METHOD(NetTest,
-                 "pause_reading inside data_received stops it at once, resume_reading goes on; both may be repeated") {
+                 "pause_reading inside data_received stops it at once, resume_reading goes on; both may be repeated",
+                 "[undisturbed]") {
   auto protocol = std::make_shared<Recorder>();
   protocol->on_data = [&](std::string_view) {
     protocol->transport->pause_reading();

@@ -2,12 +2,14 @@
 #pragma once
 #include <tulp/event_loop.hpp>
 #include <tulp/task.hpp>
+#include <tulp/testing/test_loop.hpp>
 
 #include <dirent.h>
 #include <sys/resource.h>
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdlib>
 #include <exception>
 #include <memory>
 #include <string>
@@ -37,11 +39,18 @@ inline const char* name_of(LoopKind kind) {
   return "?";
 }
 
+/// Whether the suite runs with TULP_SEED: the library's loops are then test loops, which that seed disturbs.
+inline bool is_disturbed() { return std::getenv("TULP_SEED") != nullptr; }
+
+inline std::unique_ptr<EventLoop> make_loop(LoopOptions options) {
+  return is_disturbed() ? testing::new_test_loop({.loop = options}) : new_event_loop(options);
+}
+
 inline std::unique_ptr<EventLoop> make_loop(LoopKind kind) {
   switch (kind) {
-    case LoopKind::epoll: return new_event_loop({.selector = SelectorKind::epoll});
-    case LoopKind::poll: return new_event_loop({.selector = SelectorKind::poll});
-    case LoopKind::select: return new_event_loop({.selector = SelectorKind::select});
+    case LoopKind::epoll: return make_loop({.selector = SelectorKind::epoll});
+    case LoopKind::poll: return make_loop({.selector = SelectorKind::poll});
+    case LoopKind::select: return make_loop({.selector = SelectorKind::select});
     case LoopKind::foreign: break;
   }
   return std::make_unique<PollEventLoop>();
@@ -111,9 +120,11 @@ class LoopTest {
     loop_->stop();
     loop_->run_forever();
   }
+  bool is_test_loop() const { return kind_ != LoopKind::foreign && is_disturbed(); }
   /// Lets time pass in which the loop does nothing, so that everything that is due by then is due at once.
   void let_pass(Duration time) {
     if (auto* foreign = dynamic_cast<PollEventLoop*>(loop_.get())) return foreign->advance(time);
+    if (is_test_loop()) return testing::skip_time(*loop_, time);
     const TimePoint end = after(loop_->time(), time);
     while (loop_->time() < end) {
     }
