@@ -2,40 +2,54 @@
 #pragma once
 #include <tulp/loop_core.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
+#include "events/timer_page.hpp"
+
 namespace tulp {
 
-/// A heap with four children to a node, which keeps the entries that one step compares in one cache line.  Timers that
-/// are due at the same time come out in the order in which they were pushed.
+/// Timers that are due at the same time come out in the order in which they were pushed.
+///
+/// They lie in sections, a page each: a section has what is due from its begin to that of the next one.  The first is a
+/// heap; in the others nothing is in order until their turn comes, because most timers are limits that are stopped long
+/// before.  Whatever is asked touches a page or two, so a million timers make none of them slow.
 class TimerQueue {
  public:
-  bool empty() const noexcept { return entries_.empty(); }
-  std::size_t size() const noexcept { return entries_.size(); }
+  bool empty() const noexcept { return size_ == 0; }
+  std::size_t size() const noexcept { return size_; }
   /// When the first timer is due; the queue must not be empty.
-  TimePoint next() const noexcept { return entries_.front().when; }
+  TimePoint next() const noexcept {
+    return TimePoint(TimePoint::duration(pages_[sections_[0].page_number].first().when));
+  }
 
+  /// Throws: std::bad_alloc.
   void push(Timer& timer);
   void remove(Timer& timer) noexcept;
+  /// Removes the first timer; the queue must not be empty.
   Timer& pop() noexcept;
 
+  /// How many pages are in use.  What is removed gives its memory back: two neighbours are a quarter full at least.
+  std::size_t page_count() const noexcept { return sections_.size(); }
+
  private:
-  struct Entry {
-    TimePoint when;
-    std::uint64_t order;
-    Timer* timer;
-
-    bool operator<(const Entry& other) const noexcept {
-      return when != other.when ? when < other.when : order < other.order;
-    }
+  struct Section {
+    TimerKey begin;  // the first section begins with the world
+    std::size_t page_number;
   };
-  static constexpr std::size_t arity = 4;
-  void place(std::size_t position, const Entry& entry) noexcept;
-  void sift_up(std::size_t position, const Entry& entry) noexcept;
-  void sift_down(std::size_t position, const Entry& entry) noexcept;
 
-  std::vector<Entry> entries_;
+  TimerPage& page_of(std::size_t section) noexcept { return pages_[sections_[section].page_number]; }
+  std::size_t section_of(const TimerKey& key) const noexcept;
+  std::size_t make_room(std::size_t section, const TimerKey& key);
+  void add_section(std::size_t at, const TimerKey& begin);
+  void drop_section(std::size_t at) noexcept;
+  void merge_with_next(std::size_t section) noexcept;
+
+  std::vector<Section> sections_;
+  std::vector<TimerPage> pages_;           // by number
+  std::vector<std::size_t> free_numbers_;  // of pages; the last of them may have its memory still
+  std::size_t size_ = 0;
   std::uint64_t last_order_ = 0;
 };
 

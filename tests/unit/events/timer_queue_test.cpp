@@ -1,8 +1,7 @@
 #include "events/timer_queue.hpp"
 
-#include <algorithm>
-#include <cstdint>
 #include <deque>
+#include <map>
 #include <random>
 #include <vector>
 
@@ -36,35 +35,106 @@ TEST_CASE("a TimerQueue gives timers in the order of their time, equal ones in t
   CHECK(queue.empty());
 }
 
-TEST_CASE("a TimerQueue does what a sorted list does, whatever is pushed, removed and popped") {
-  const auto seed = GENERATE(1U, 2U, 3U, 4U, 5U);
-  CAPTURE(seed);
-  std::mt19937 random(seed);
+namespace {
+
+constexpr int page = TimerPage::capacity;
+
+/// A TimerQueue beside a std::multimap, which keeps equal keys in the order in which they were inserted.
+class Compared {
+ public:
+  void push(int time) {
+    Item& item = items_.emplace_back(time);
+    queue.push(item.timer);
+    places_.push_back(model_.emplace(item.timer.when(), items_.size() - 1));
+  }
+  /// Removes the timer that was pushed as the `index`th, if it is there still.
+  void remove(std::size_t index) {
+    if (!items_[index].timer.is_scheduled()) return;
+    queue.remove(items_[index].timer);
+    model_.erase(places_[index]);
+    if (items_[index].timer.is_scheduled()) FAIL("removed, and still scheduled");
+    if (queue.size() != model_.size()) FAIL("a wrong size");
+  }
+  void pop() {
+    const auto first = model_.begin();
+    if (queue.next() != first->first) FAIL("a wrong time is next");
+    const Timer& popped = queue.pop();
+    if (&popped != &items_[first->second].timer) FAIL("a wrong timer was popped");
+    if (popped.is_scheduled()) FAIL("popped, and still scheduled");
+    model_.erase(first);
+  }
+  void pop_all() {
+    while (!model_.empty()) pop();
+    if (!queue.empty()) FAIL("not empty at the end");
+  }
+  std::size_t pushed_count() const { return items_.size(); }
+
   TimerQueue queue;
-  std::deque<Item> items;
-  std::vector<Timer*> model;  // in the order of when, then of pushing: stable insertion
-  const auto later = [](TimePoint when, const Timer* timer) { return when < timer->when(); };
-  for (int step = 0; step < 4000; ++step) {
-    const auto choice = random() % 8;
-    if (choice < 4 || model.empty()) {
-      Timer& timer = items.emplace_back(static_cast<int>(random() % 50)).timer;
-      queue.push(timer);
-      model.insert(std::upper_bound(model.begin(), model.end(), timer.when(), later), &timer);
-    } else if (choice < 6) {
-      const auto victim = model.begin() + static_cast<std::ptrdiff_t>(random() % model.size());
-      queue.remove(**victim);
-      if ((*victim)->is_scheduled()) FAIL("removed, and still scheduled");
-      model.erase(victim);
-    } else {
-      if (queue.next() != model.front()->when()) FAIL("a wrong time is next at step " << step);
-      if (&queue.pop() != model.front()) FAIL("a wrong timer was popped at step " << step);
-      model.erase(model.begin());
+
+ private:
+  std::deque<Item> items_;
+  std::multimap<TimePoint, std::size_t> model_;
+  std::vector<std::multimap<TimePoint, std::size_t>::iterator> places_;
+};
+
+}  // namespace
+
+TEST_CASE("a TimerQueue does what a sorted list does, whatever is pushed, removed and popped") {
+  const auto seed = GENERATE(1U, 2U, 3U);
+  const auto distinct_times = GENERATE(50, 1'000'000);
+  CAPTURE(seed, distinct_times);
+  std::mt19937 random(seed);
+  Compared compared;
+  // It grows to some pages, stays so, and shrinks.
+  for (const unsigned pushes_of_8 : {7U, 4U, 1U}) {
+    for (int step = 0; step < 6 * page; ++step) {
+      if (const auto choice = random() % 8; choice < pushes_of_8 || compared.queue.empty())
+        compared.push(static_cast<int>(random() % static_cast<unsigned>(distinct_times)));
+      else if (choice % 2 == 0)
+        compared.remove(random() % compared.pushed_count());
+      else
+        compared.pop();
     }
-    if (queue.size() != model.size()) FAIL("a wrong size at step " << step);
   }
-  while (!model.empty()) {
-    if (&queue.pop() != model.front()) FAIL("a wrong timer was popped at the end");
-    model.erase(model.begin());
-  }
-  CHECK(queue.empty());
+  compared.pop_all();
+}
+
+TEST_CASE("a TimerQueue keeps the order of timers that are due at one time, also on several pages") {
+  Compared compared;
+  for (int i = 0; i < 3 * page; ++i) compared.push(i % 5 == 0 ? 1 : 2);
+  for (std::size_t i = 0; i < compared.pushed_count(); i += 7) compared.remove(i);
+  for (int i = 0; i < 3 * page; ++i) compared.push(1);
+  compared.pop_all();
+}
+
+TEST_CASE("a TimerQueue orders what is due before all that it has, however much that is") {
+  Compared compared;
+  compared.push(1'000'000);
+  for (int i = 0; i < 4 * page; ++i) compared.push(4 * page - i);
+  compared.pop_all();
+}
+
+TEST_CASE("a TimerQueue fills its pages with times that rise, as those of equal time limits do") {
+  Compared compared;
+  for (int i = 0; i < 10 * page; ++i) compared.push(i);
+  CHECK(compared.queue.page_count() == 10);
+  for (std::size_t i = 0; i < 5U * page; ++i) compared.remove(i);
+  CHECK(compared.queue.page_count() == 5);
+  compared.pop_all();
+}
+
+TEST_CASE("a TimerQueue gives memory back when timers are removed, whichever and in which order") {
+  const bool are_random = GENERATE(true, false);
+  CAPTURE(are_random);
+  std::mt19937 random(11);
+  Compared compared;
+  for (int i = 0; i < 20 * page; ++i) compared.push(are_random ? static_cast<int>(random() % 1'000'000) : i);
+  for (std::size_t i = 0; i < compared.pushed_count(); ++i)
+    if (i % 500 != 0) compared.remove(i);
+  CHECK(compared.queue.size() == 20 * page / 500 + 1);
+  CHECK(compared.queue.page_count() <= 2);
+  for (std::size_t i = 0; i < compared.pushed_count(); ++i) compared.remove(i);
+  CHECK(compared.queue.page_count() == 1);
+  compared.push(5);
+  compared.pop_all();
 }

@@ -1,0 +1,87 @@
+// TimerPage: up to two thousand timers, in no order or as a heap.  Floor 3, events.
+#pragma once
+#include <tulp/loop_core.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+namespace tulp {
+
+/// When a timer is due, and how many were pushed before it.
+struct TimerKey {
+  TimePoint::rep when;
+  std::uint64_t order;
+  bool operator<(const TimerKey& other) const noexcept {
+    return when != other.when ? when < other.when : order < other.order;
+  }
+};
+
+/// A timer and what it is compared by, so that comparing touches no timer.  Null: a hole, where a timer was removed.
+struct TimerEntry : TimerKey {
+  Timer* timer;
+};
+
+/// Entries in no order, with holes; from make_heap() on a heap without holes, for as long as only the functions for heaps
+/// are called.  Timer::position tells the page, by its number, and the entry.
+class TimerPage {
+ public:
+  static constexpr std::size_t capacity = 2048;
+
+  explicit TimerPage(std::size_t number) noexcept : first_position_(number * capacity) {}
+  /// Does nothing if the page has its memory.  Throws: std::bad_alloc.
+  void allocate();
+  /// The page is empty.
+  void deallocate() noexcept { entries_.reset(); }
+
+  static std::size_t number_of_page_of(const Timer& timer) noexcept { return timer.position / capacity; }
+  TimerEntry& entry_of(const Timer& timer) noexcept { return entries_[timer.position % capacity]; }
+
+  /// How many timers it holds.
+  std::size_t size() const noexcept { return size_; }
+  /// Whether there is no room; if some of it is holes, compact() helps.
+  bool is_full() const noexcept { return end_ == capacity; }
+  /// Whether all of it comes before `key`.  May say no where that is so, after a timer was removed.
+  bool ends_before(const TimerKey& key) const noexcept { return end_ == 0 || latest_ < key; }
+
+  /// The page is not full.
+  void append(const TimerEntry& entry) noexcept;
+  void remove(TimerEntry& entry) noexcept;
+  void compact() noexcept;
+  /// Moves the later half to `other`, which is empty, and returns the first key there.  Leaves neither in any order.  The
+  /// page has no holes, and more than one timer.
+  TimerKey move_later_half_to(TimerPage& other) noexcept;
+  /// Moves everything to `other`, which has the room.
+  void move_all_to(TimerPage& other) noexcept;
+
+  // As a heap.
+
+  void make_heap() noexcept;
+  const TimerEntry& first() const noexcept { return entries_[0]; }
+  void push_heap(const TimerEntry& entry) noexcept;
+  void remove_from_heap(TimerEntry& entry) noexcept;
+
+ private:
+  static constexpr std::size_t arity = 4;  // children of a node: what one step compares lies in two cache lines
+
+  TimerEntry* begin() noexcept { return entries_.get(); }
+  TimerEntry* end() noexcept { return begin() + end_; }
+  void see(const TimerKey& key) noexcept {
+    if (ends_before(key)) latest_ = key;
+  }
+  void place(std::size_t index, const TimerEntry& entry) noexcept {
+    entries_[index] = entry;
+    entry.timer->position = first_position_ + index;
+  }
+  std::size_t least_child(std::size_t first_child) noexcept;
+  void sift_up(std::size_t index, const TimerEntry& entry) noexcept;
+  void sift_down(std::size_t index, const TimerEntry& entry) noexcept;
+
+  std::size_t first_position_;
+  std::size_t end_ = 0;                    // entries in use, holes too
+  std::size_t size_ = 0;                   // timers
+  TimerKey latest_;                        // nothing comes after it, unless the page is empty
+  std::unique_ptr<TimerEntry[]> entries_;  // not in here: pages lie side by side, for a push to find in the cache
+};
+
+}  // namespace tulp
