@@ -431,7 +431,7 @@ Handle EventLoop::call_soon(F&& f, Args&&... args) {
   check_usable();
   auto bound = detail::bind_once(std::forward<F>(f), std::forward<Args>(args)...);
   auto* callback = new detail::CallbackOf<detail::Callback, decltype(bound)>(*this, caller, std::move(bound));
-  Handle handle(detail::Ref<detail::Callback>::share(callback));
+  Handle handle(detail::Ref<detail::Callback>::adopt(callback));
   post(*callback);
   return handle;
 }
@@ -450,12 +450,12 @@ TimerHandle EventLoop::call_at(TimePoint when, F&& f, Args&&... args) {
 template <class Bound>
 TimerHandle EventLoop::call_timed(TimePoint when, const void* caller, Bound bound) {
   check_usable();
-  auto callback = detail::Ref<detail::TimedCallback>::adopt(
-      new detail::CallbackOf<detail::TimedCallback, Bound>(*this, caller, std::move(bound)));
+  auto* callback = new detail::CallbackOf<detail::TimedCallback, Bound>(*this, caller, std::move(bound));
+  TimerHandle handle(detail::Ref<detail::TimedCallback>::adopt(callback));
+  auto for_the_loop = detail::Ref<detail::Callback>::adopt(callback);
   callback->set_when(when);
   start_timer(*callback);
-  TimerHandle handle(callback);
-  callback.release();  // the loop's reference
+  for_the_loop.release();
   return handle;
 }
 
@@ -463,7 +463,7 @@ template <class F, class... Args>
 Handle EventLoop::call_soon_threadsafe(F&& f, Args&&... args) {
   auto bound = detail::bind_once(std::forward<F>(f), std::forward<Args>(args)...);
   auto* callback = new detail::CallbackOf<detail::Callback, decltype(bound)>(*this, TULP_CALLER, std::move(bound));
-  Handle handle(detail::Ref<detail::Callback>::share(callback));
+  Handle handle(detail::Ref<detail::Callback>::adopt(callback));
   if (get_running_loop() == this) {
     post(*callback);  // in turn with what this thread gives to call_soon()
   } else if (!post_threadsafe(*callback)) {

@@ -1,11 +1,12 @@
 // Handle and TimerHandle: callbacks that have been scheduled.  Floor 3, events.
 #pragma once
+#include <tulp/detail/block_pool.hpp>
 #include <tulp/detail/ref.hpp>
 #include <tulp/loop_core.hpp>
 
 #include <concepts>
 #include <functional>
-#include <optional>
+#include <memory>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -14,8 +15,9 @@ namespace tulp {
 
 namespace detail {
 
-/// A callback with its arguments, from call_soon() to its end.  The loop holds one reference until then.
-class Callback : public RefCounted, public Runnable {
+/// A callback with its arguments, from call_soon() to its end.  It is born with two references: the loop's, which ends with
+/// its turn, and the first handle's.
+class Callback : public Runnable {
  public:
   enum class State : std::uint8_t { pending, cancelled, done };
 
@@ -23,20 +25,33 @@ class Callback : public RefCounted, public Runnable {
 
   State state() const noexcept { return state_; }
   Origin origin() const override { return {.what = "callback", .created_at = created_at_}; }
-  void run() noexcept final;
   void discard() noexcept final;
   /// Frees the callable at once.  The queue's entry stays until its turn, and does nothing then.
   virtual void cancel() noexcept;
 
+  void add_ref() noexcept { references_.add(); }
+  void drop_ref() noexcept {
+    if (references_.drop()) delete this;
+  }
+
  protected:
-  virtual void invoke() = 0;
+  virtual ~Callback() = default;
   virtual void destroy_callable() noexcept = 0;
+  /// Whether this is its turn, and it is to be called.
+  bool begin() noexcept {
+    if (state_ != State::pending) return false;
+    state_ = State::done;
+    return true;
+  }
+  /// In a catch clause.
+  void report_failure() const noexcept;
   EventLoop& loop() const noexcept { return loop_; }
 
  private:
+  State state_ = State::pending;
+  RefCount references_{2};
   EventLoop& loop_;
   const void* created_at_;
-  State state_ = State::pending;
 };
 
 /// A callback that waits for its time.
@@ -47,6 +62,7 @@ class TimedCallback : public Callback, public Timer {
   void cancel() noexcept override;
 };
 
+/// With the callable, which exists while the callback is pending, and while it runs.
 template <class Base, class F>
 class CallbackOf final : public Base {
  public:
@@ -54,10 +70,29 @@ class CallbackOf final : public Base {
   CallbackOf(EventLoop& loop, const void* created_at, G&& callable)
       : Base(loop, created_at), callable_(std::forward<G>(callable)) {}
 
+  static void* operator new(std::size_t) { return allocate_for<CallbackOf>(); }
+  static void operator delete(void* memory) noexcept { free_for<CallbackOf>(memory); }
+
+  void run() noexcept override {  // here, and not in steps in Callback, so that it takes one virtual call
+    if (this->begin()) {
+      try {
+        std::invoke(callable_);
+      } catch (...) {
+        this->report_failure();
+      }
+      std::destroy_at(&callable_);
+    }
+    this->drop_ref();
+  }
+
  private:
-  void invoke() override { std::invoke(*callable_); }
-  void destroy_callable() noexcept override { callable_.reset(); }
-  std::optional<F> callable_;
+  ~CallbackOf() override {
+    if (this->state() == Callback::State::pending) std::destroy_at(&callable_);
+  }
+  void destroy_callable() noexcept override { std::destroy_at(&callable_); }
+  union {
+    F callable_;
+  };
 };
 
 /// `f` with `args` bound, to be called once: the arguments are moved into the call.
@@ -109,7 +144,7 @@ class Handle {
 class TimerHandle : public Handle {
  public:
   TimerHandle() = default;
-  explicit TimerHandle(const detail::Ref<detail::TimedCallback>& callback) noexcept : Handle(callback) {}
+  explicit TimerHandle(detail::Ref<detail::TimedCallback> callback) noexcept : Handle(std::move(callback)) {}
 
   /// The time at which the callback is due, on its loop's clock.  Not for a default-constructed handle.
   TimePoint when() const noexcept { return static_cast<detail::TimedCallback&>(*callback_).when(); }

@@ -3,20 +3,11 @@
 
 namespace tulp::detail {
 
-void Callback::run() noexcept {
-  if (state_ == State::pending) {
-    state_ = State::done;
-    try {
-      invoke();
-    } catch (...) {
-      loop_.call_exception_handler({.message = "a callback failed",
-                                    .exception = std::current_exception(),
-                                    .object = "callback",
-                                    .created_at = created_at_});
-    }
-    destroy_callable();
-  }
-  drop_ref();
+void Callback::report_failure() const noexcept {
+  loop_.call_exception_handler({.message = "a callback failed",
+                                .exception = std::current_exception(),
+                                .object = "callback",
+                                .created_at = created_at_});
 }
 
 void Callback::discard() noexcept {

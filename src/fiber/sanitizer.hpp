@@ -5,21 +5,7 @@
 #pragma once
 #include <cstddef>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define TULP_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define TULP_ASAN 1
-#endif
-#endif
-
-#if defined(__SANITIZE_THREAD__)
-#define TULP_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define TULP_TSAN 1
-#endif
-#endif
+#include "base/sanitizers.hpp"
 
 #ifdef TULP_ASAN
 #include <sanitizer/asan_interface.h>

@@ -45,6 +45,7 @@ class IntrusiveList {
   bool empty() const noexcept { return head_.next_ == &head_; }
   bool has_one() const noexcept { return !empty() && head_.next_ == head_.previous_; }
   T& front() noexcept { return static_cast<T&>(*head_.next_); }
+  T& back() noexcept { return static_cast<T&>(*head_.previous_); }
 
   void push_back(T& item) noexcept {
     Hook& hook = item;

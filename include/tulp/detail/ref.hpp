@@ -12,30 +12,44 @@
 
 namespace tulp::detail {
 
-/// A base with a reference count that starts at 1 and may be changed on any thread.  While the process has one thread
-/// the count is kept without atomic instructions, as libstdc++ does for shared_ptr.
-class RefCounted {
+/// How many references there are to something; may be changed on any thread.  While the process has one thread it is kept
+/// without atomic instructions, as libstdc++ does for shared_ptr.
+class RefCount {
  public:
-  RefCounted(const RefCounted&) = delete;
-  RefCounted& operator=(const RefCounted&) = delete;
+  explicit constexpr RefCount(std::uint32_t count) noexcept : count_(count) {}
 
-  void add_ref() const noexcept {
+  void add() noexcept {
     if (TULP_SINGLE_THREADED)
       count_.store(count_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
     else
       count_.fetch_add(1, std::memory_order_relaxed);
   }
+  /// True if that was the last one.
+  [[nodiscard]] bool drop() noexcept {
+    const std::uint32_t present = count_.load(std::memory_order_acquire);
+    if (present == 1) return true;  // nobody is left who could change it
+    if (!TULP_SINGLE_THREADED) return count_.fetch_sub(1, std::memory_order_acq_rel) == 1;
+    count_.store(present - 1, std::memory_order_relaxed);
+    return false;
+  }
+  bool is_one() const noexcept { return count_.load(std::memory_order_acquire) == 1; }
+
+ private:
+  std::atomic<std::uint32_t> count_;
+};
+
+/// A base with a reference count that starts at 1.
+class RefCounted {
+ public:
+  RefCounted(const RefCounted&) = delete;
+  RefCounted& operator=(const RefCounted&) = delete;
+
+  void add_ref() const noexcept { count_.add(); }
   void drop_ref() const noexcept {
-    if (TULP_SINGLE_THREADED) {
-      const auto left = count_.load(std::memory_order_relaxed) - 1;
-      count_.store(left, std::memory_order_relaxed);
-      if (left == 0) last_reference_dropped();
-    } else if (count_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
-      last_reference_dropped();
-    }
+    if (count_.drop()) last_reference_dropped();
   }
   /// True if the caller's is the last reference, so that it may move the contents out.
-  [[gnu::noinline]] bool is_unique() const noexcept { return count_.load(std::memory_order_acquire) == 1; }
+  [[gnu::noinline]] bool is_unique() const noexcept { return count_.is_one(); }
 
  protected:
   RefCounted() = default;
@@ -43,10 +57,10 @@ class RefCounted {
   virtual void last_reference_dropped() const noexcept { delete this; }
 
  private:
-  mutable std::atomic<std::uint32_t> count_{1};
+  mutable RefCount count_{1};
 };
 
-/// A reference to a RefCounted T, or null.
+/// A reference to a T, which has add_ref() and drop_ref() as RefCounted has them; or null.
 template <class T>
 class Ref {
  public:

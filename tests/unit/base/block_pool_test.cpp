@@ -1,0 +1,81 @@
+#include <tulp/detail/block_pool.hpp>
+
+#include <algorithm>
+#include <cstring>
+#include <set>
+#include <thread>
+#include <vector>
+
+#include "support/catch.hpp"
+
+using tulp::detail::BlockPool;
+using Pool = BlockPool<64>;
+
+namespace {
+
+constexpr std::size_t mebibyte = 1024 * 1024;
+
+std::vector<void*> allocate(std::size_t count) {
+  std::vector<void*> blocks(count);
+  std::generate(blocks.begin(), blocks.end(), [] { return Pool::allocate(); });
+  return blocks;
+}
+
+void free(const std::vector<void*>& blocks) { std::for_each(blocks.begin(), blocks.end(), Pool::free); }
+
+}  // namespace
+
+TEST_CASE("a BlockPool gives memory that is aligned and nobody else's") {
+  const std::vector<void*> blocks = allocate(10'000);
+  for (std::size_t i = 0; i < blocks.size(); ++i) std::memset(blocks[i], static_cast<int>(i % 251), 64);
+  for (std::size_t i = 0; i < blocks.size(); ++i) {
+    if (reinterpret_cast<std::uintptr_t>(blocks[i]) % alignof(std::max_align_t) != 0) FAIL("not aligned");
+    const auto* bytes = static_cast<const unsigned char*>(blocks[i]);
+    if (std::any_of(bytes, bytes + 64, [&](unsigned char byte) { return byte != i % 251; })) FAIL("written by another");
+  }
+  CHECK(std::set<void*>(blocks.begin(), blocks.end()).size() == blocks.size());
+  free(blocks);
+}
+
+TEST_CASE("a BlockPool gives the memory of a burst back") {
+  const std::size_t before = Pool::total_bytes();
+  const std::vector<void*> blocks = allocate(200'000);
+  if (Pool::total_bytes() == 0) return;  // AddressSanitizer is to see each block
+  CHECK(Pool::total_bytes() >= before + 11 * mebibyte);
+  free(blocks);
+  CHECK(Pool::total_bytes() <= before + 2 * mebibyte);
+}
+
+TEST_CASE("a BlockPool uses blocks again that another thread freed") {
+  std::size_t most = 0;
+  for (int round = 0; round < 200; ++round) {
+    const std::vector<void*> blocks = allocate(1000);
+    std::thread([&] { free(blocks); }).join();
+    if (round == 20) most = Pool::total_bytes();
+  }
+  CHECK(Pool::total_bytes() <= most);
+}
+
+TEST_CASE("a thread that ends leaves no blocks behind in its hands") {
+  std::size_t most = 0;
+  for (int round = 0; round < 200; ++round) {
+    std::thread([] { free(allocate(3000)); }).join();
+    if (round == 20) most = Pool::total_bytes();
+  }
+  CHECK(Pool::total_bytes() <= most);
+}
+
+TEST_CASE("a BlockPool can be used while a thread ends, after its own part has gone") {
+  struct Late {
+    ~Late() {
+      Pool::free(block);
+      Pool::free(Pool::allocate());
+    }
+    void* block = nullptr;
+  };
+  std::thread([] {
+    thread_local Late late;
+    late.block = nullptr;  // made now, and so destroyed after what the pool makes in the next line
+    late.block = Pool::allocate();
+  }).join();
+}
