@@ -81,6 +81,14 @@ class RunQueue {
   RunQueue& operator=(const RunQueue&) = delete;
 
  private:
+  friend class Inbox;
+  /// Appends `count` entries that are linked already, and marked as queued.
+  void append(Runnable& first, Runnable& last, std::size_t count) noexcept {
+    *end_ = &first;
+    end_ = &last.next_;
+    size_ += count;
+  }
+
   Runnable* first_ = nullptr;
   Runnable** end_ = &first_;
   std::size_t size_ = 0;
@@ -92,8 +100,8 @@ class Inbox {
   /// False if the inbox is closed.
   bool push(Runnable& entry) noexcept;
   bool empty() const noexcept { return newest_.load(std::memory_order_seq_cst) == nullptr; }
-  /// Moves everything that is there to the end of `queue`.
-  void take(RunQueue& queue) noexcept;
+  /// Moves everything that is there to the end of `queue`; false if there is nothing.
+  bool take(RunQueue& queue) noexcept;
   /// Takes what is there, and refuses everything that comes later.
   void close(RunQueue& queue) noexcept;
 

@@ -20,8 +20,10 @@ bool Inbox::push(Runnable& entry) noexcept {
   return true;
 }
 
-void Inbox::take(RunQueue& queue) noexcept {
-  if (!empty()) move(newest_.exchange(nullptr, std::memory_order_seq_cst), queue);
+bool Inbox::take(RunQueue& queue) noexcept {
+  if (empty()) return false;
+  move(newest_.exchange(nullptr, std::memory_order_seq_cst), queue);
+  return true;
 }
 
 void Inbox::close(RunQueue& queue) noexcept {
@@ -29,19 +31,21 @@ void Inbox::close(RunQueue& queue) noexcept {
   if (newest != &closed) move(newest, queue);
 }
 
+/// Turns the list round, in one pass, because it may be long and in nobody's cache.
 void Inbox::move(Runnable* newest, RunQueue& queue) noexcept {
-  Runnable* oldest = nullptr;
-  while (newest != nullptr) {
-    Runnable* older = newest->next_;
-    newest->next_ = oldest;
-    oldest = newest;
-    newest = older;
+  if (newest == nullptr) return;
+  Runnable& last = *newest;
+  Runnable* first = nullptr;
+  std::size_t count = 0;
+  for (Runnable* entry = newest; entry != nullptr; ++count) {
+    Runnable* const older = entry->next_;
+    TULP_ASSERT(!entry->is_queued_);
+    entry->is_queued_ = true;
+    entry->next_ = first;
+    first = entry;
+    entry = older;
   }
-  while (oldest != nullptr) {
-    Runnable* newer = oldest->next_;
-    queue.push(*oldest);
-    oldest = newer;
-  }
+  queue.append(*first, last, count);
 }
 
 }  // namespace tulp

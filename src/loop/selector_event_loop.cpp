@@ -50,16 +50,18 @@ void SelectorEventLoop::run_once() {
   run_batches();
 }
 
-/// Sleeps only if nothing is ready, and queues what the selector and other threads have.
+/// Sleeps only if nothing is ready, and queues what the selector and other threads have.  After other threads have posted
+/// something it looks once more before it sleeps: they often go on, and each would have to wake a sleeping thread, which
+/// costs as much as a hundred posts.
 void SelectorEventLoop::poll() {
-  const Duration timeout = time_to_wait();
+  const Duration timeout = was_posted_to_ ? Duration::zero() : time_to_wait();
   is_asleep_.store(timeout > Duration::zero(), std::memory_order_seq_cst);
   const std::size_t count = selector_->wait(inbox_.empty() ? timeout : Duration::zero(), events_);
   is_asleep_.store(false, std::memory_order_relaxed);
   int ghost = -1;
   for (std::size_t i = 0; i < count; ++i)
     if (!deliver(events_[i])) ghost = fd_of(events_[i].token);
-  if (hooks_ == nullptr || hooks_->lets_posts_in()) inbox_.take(ready_);
+  was_posted_to_ = inbox_.take(ready_);
   if (ghost >= 0) leave_behind(ghost);
 }
 
@@ -146,7 +148,9 @@ void SelectorEventLoop::post(Runnable& entry) noexcept {
 
 bool SelectorEventLoop::post_threadsafe(Runnable& entry) noexcept {
   if (!inbox_.push(entry)) return false;
-  if (is_asleep_.exchange(false, std::memory_order_seq_cst)) wake_up_.ring();
+  // Read first: what it lies in stays in every poster's cache.
+  if (is_asleep_.load(std::memory_order_seq_cst) && is_asleep_.exchange(false, std::memory_order_seq_cst))
+    wake_up_.ring();
   return true;
 }
 

@@ -79,7 +79,8 @@ class SelectorEventLoop final : public EventLoop {
   TimePoint poll_limit_{};      // after which there is one anyway
   std::size_t batch_left_ = 0;  // how many entries of ready_ belong to the batch that runs
   bool is_stopping_ = false;
-  Inbox inbox_;
+  bool was_posted_to_ = false;  // by other threads, before the last batch
+  alignas(64) Inbox inbox_;     // apart from what the loop's thread writes all the time
   std::atomic<bool> is_asleep_ = false;
 };
 

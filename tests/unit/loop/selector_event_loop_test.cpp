@@ -2,12 +2,16 @@
 
 #include <tulp/task.hpp>
 
+#include <fcntl.h>
 #include <sys/resource.h>
+#include <sys/select.h>
 
 #include <chrono>
 #include <cstdlib>
+#include <functional>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "support/allocations.hpp"
 #include "support/loops.hpp"
@@ -33,6 +37,51 @@ struct CountedCalls {
   }
   ~CountedCalls() { sys = original; }
   static inline int waits = 0, writes = 0, controls = 0;
+  static inline const SystemCalls original = sys;
+};
+
+/// Instead of sleeping, the loop stops.
+class FakedSleep {
+ public:
+  explicit FakedSleep(EventLoop& loop) {
+    looked = 0;
+    asked.clear();
+    stop = [&loop] { loop.stop(); };
+    sys.epoll_wait = [](int e, epoll_event* v, int n, int t) {
+      return t != 0 ? sleep_for(milliseconds(t)) : look(original.epoll_wait(e, v, n, t));
+    };
+    sys.epoll_pwait2 = [](int, epoll_event*, int, const timespec* t, const sigset_t*) {
+      return sleep_for(std::chrono::seconds(t->tv_sec) + std::chrono::nanoseconds(t->tv_nsec));
+    };
+    sys.poll = [](pollfd* p, nfds_t n, int t) {
+      return t != 0 ? sleep_for(milliseconds(t)) : look(original.poll(p, n, t));
+    };
+    sys.select = [](int n, fd_set* r, fd_set* w, fd_set* e, timeval* t) {
+      if (t != nullptr && t->tv_sec == 0 && t->tv_usec == 0) return look(original.select(n, r, w, e, t));
+      for (fd_set* set : {r, w, e})
+        if (set != nullptr) FD_ZERO(set);
+      return sleep_for(t == nullptr ? Duration::max()
+                                    : std::chrono::seconds(t->tv_sec) + std::chrono::microseconds(t->tv_usec));
+    };
+  }
+  FakedSleep(const FakedSleep&) = delete;
+  FakedSleep& operator=(const FakedSleep&) = delete;
+  ~FakedSleep() { sys = original; }
+
+  static inline int looked = 0;               // without sleeping
+  static inline std::vector<Duration> asked;  // for how long it would have slept
+
+ private:
+  static Duration milliseconds(int count) {
+    return count < 0 ? Duration::max() : Duration(std::chrono::milliseconds(count));
+  }
+  static int look(int result) { return ++looked, result; }
+  static int sleep_for(Duration duration) {
+    asked.push_back(duration);
+    stop();
+    return 0;
+  }
+  static inline std::function<void()> stop;
   static inline const SystemCalls original = sys;
 };
 
@@ -124,6 +173,45 @@ TEST_CASE("an idle loop waits in one system call and uses no processor time") {
   loop->run_forever();
   CHECK(calls.waits <= 3);
   CHECK(cpu_time() - before < 5ms);
+}
+
+TEST_CASE("an idle loop sleeps once, until its first timer is due: nothing that is parked or watched wakes it before") {
+  const auto loop = any_loop();
+  int ends[2];
+  REQUIRE(::pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0);
+  loop->add_reader(ends[0], [] {});
+  const Future<> never(*loop);
+  loop->call_soon([&] {
+    for (int i = 0; i < 100; ++i) {
+      create_task([] { sleep(2h); });
+      create_task([&] { await(never); });
+    }
+  });
+  const TimePoint begin = loop->time();
+  const TimerHandle timer = loop->call_later(1h, [] {});
+  {
+    const FakedSleep sleeps(*loop);
+    loop->run_forever();
+    CHECK(sleeps.looked == 1);  // for the batch that begins the tasks
+    REQUIRE(sleeps.asked.size() == 1);
+    CHECK(after(begin, sleeps.asked[0]) <= after(timer.when(), 1ms));
+    CHECK(after(loop->time(), sleeps.asked[0]) >= timer.when());
+  }
+  loop->close();
+  for (const int end : ends) ::close(end);
+}
+
+TEST_CASE(
+    "a loop that was posted to looks once more before it sleeps, so that a stream of posts need not wake it each "
+    "time") {
+  const auto loop = any_loop();
+  int calls = 0;
+  std::thread([&] { loop->call_soon_threadsafe([&] { ++calls; }); }).join();
+  const FakedSleep sleeps(*loop);
+  loop->run_forever();
+  CHECK(calls == 1);
+  CHECK(sleeps.looked == 2);
+  CHECK(sleeps.asked.size() == 1);
 }
 
 TEST_CASE("hand-overs between tasks cost no system call") {
