@@ -1,6 +1,7 @@
 // DatagramSocket: datagrams as sequential code sends and receives them.  Floor 8, streams.
 #pragma once
 #include <tulp/address.hpp>
+#include <tulp/datagram.hpp>
 #include <tulp/datagram_transport.hpp>
 #include <tulp/duration.hpp>
 
@@ -17,19 +18,6 @@ namespace tulp {
 namespace detail {
 class DatagramSocketState;
 }
-
-/// What recvfrom() gives: `auto [data, address] = socket.recvfrom();`
-struct Datagram {
-  std::string data;
-  Address address;  ///< Who sent it; no address (AF_UNSPEC) for a Unix socket that has none.
-};
-
-/// What recvfrom_into() gives.
-struct ReceivedDatagram {
-  std::size_t size = 0;  ///< How many bytes were put into the memory; 0 for an empty datagram.
-  Address address = {};
-  bool is_truncated = false;  ///< The datagram was longer than the memory, and the rest of it is lost.
-};
 
 /// Memory for one datagram of recvmmsg(), and what came into it.
 struct DatagramBuffer {

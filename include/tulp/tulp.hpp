@@ -1,8 +1,9 @@
 // All of tulp.  Floor 8, streams.
 #pragma once
 #include <tulp/address.hpp>
-#include <tulp/concurrent_future.hpp>
 #include <tulp/address_info.hpp>
+#include <tulp/concurrent_future.hpp>
+#include <tulp/datagram.hpp>
 #include <tulp/datagram_socket.hpp>
 #include <tulp/datagram_transport.hpp>
 #include <tulp/duration.hpp>
@@ -15,6 +16,7 @@
 #include <tulp/protocol.hpp>
 #include <tulp/run.hpp>
 #include <tulp/server.hpp>
+#include <tulp/sock.hpp>
 #include <tulp/stream.hpp>
 #include <tulp/task.hpp>
 #include <tulp/transport.hpp>

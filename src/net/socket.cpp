@@ -54,6 +54,22 @@ void bind_socket(int socket, const Address& address) {
   if (sys.bind(socket, address.data(), address.size()) != 0) throw_os_error(errno, "bind " + address.to_string());
 }
 
+bool is_of_one_connection(int accept_error) noexcept {
+  switch (accept_error) {
+    case EINTR:
+    case ECONNABORTED:
+    case EPROTO:
+    case EPERM:
+    case ENETDOWN:
+    case ENETUNREACH:
+    case EHOSTUNREACH:
+    case ENOPROTOOPT:
+    case EOPNOTSUPP:
+    case ETIMEDOUT: return true;
+    default: return false;
+  }
+}
+
 int pending_error(int socket) noexcept {
   int error = 0;
   socklen_t size = sizeof error;

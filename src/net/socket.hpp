@@ -31,6 +31,8 @@ void reset_on_close(int socket) noexcept;
 /// Throws: OsError - "bind 127.0.0.1:80: Address already in use".
 void bind_socket(int socket, const Address& address);
 
+/// Whether only the connection that was about to be accepted is concerned: accept(2) passes on what befell it.
+bool is_of_one_connection(int accept_error) noexcept;
 /// Takes the error that the socket has met since it was asked last; 0 for none.
 int pending_error(int socket) noexcept;
 

@@ -3,22 +3,17 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
-#include <algorithm>
 #include <cerrno>
-#include <chrono>
 #include <utility>
 
 #include <tulp/error.hpp>
 #include <tulp/task.hpp>
 
+#include "net/retry_pause.hpp"
 #include "net/socket.hpp"
 
 namespace tulp::detail {
 namespace {
-
-// How often a server is asked whose queue is full.
-constexpr std::chrono::milliseconds first_pause{1};
-constexpr std::chrono::milliseconds longest_pause{64};
 
 bool is_abstract(const Address& address) { return address.host().front() == '\0'; }
 
@@ -59,12 +54,11 @@ void SocketFile::remove() noexcept {
 
 std::unique_ptr<SocketStream> connect_unix(const Address& address, const ConnectOptions& options) {
   UniqueFd socket = make_stream_socket(AF_UNIX);
-  auto pause = first_pause;
+  RetryPause pause;
   while (sys.connect(socket.get(), address.data(), address.size()) != 0) {
     // The server's queue is full: a blocking socket would wait here, but of room nobody is told.
     if (errno != EAGAIN && errno != EINTR) throw_os_error(errno, "connect " + address.to_string());
-    sleep(pause);
-    pause = std::min(2 * pause, longest_pause);
+    pause.wait();
   }
   tune(socket.get(), options);
   return std::make_unique<SocketStream>(require_task("connect").loop(), std::move(socket), address);

@@ -9,6 +9,7 @@
 #include "base/sys.hpp"
 #include "events/fd_callbacks.hpp"
 #include "events/policy.hpp"
+#include "tasks/fd.hpp"
 
 namespace tulp {
 namespace detail {
@@ -36,6 +37,8 @@ class FdPark final : public Park {
   FdWaiter waiter_;
 };
 
+}  // namespace
+
 void wait_until_ready(int fd, Direction direction, const char* function) {
   TaskControl& me = require_task(function);
   throw_if_cancelled();
@@ -44,7 +47,6 @@ void wait_until_ready(int fd, Direction direction, const char* function) {
   if (wait.was_closed()) throw_os_error(ECANCELED, std::string(function) + " of descriptor " + std::to_string(fd));
 }
 
-}  // namespace
 }  // namespace detail
 
 void wait_readable(int fd) { detail::wait_until_ready(fd, Direction::read, "wait_readable"); }

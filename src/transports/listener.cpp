@@ -20,23 +20,6 @@ namespace {
 /// After an error that the next connection would meet as well, such as having no descriptor left.
 constexpr std::chrono::seconds pause_after_error{1};
 
-/// Whether only the connection that was about to be accepted is concerned: accept(2) passes on what befell it.
-bool is_of_one_connection(int error) {
-  switch (error) {
-    case EINTR:
-    case ECONNABORTED:
-    case EPROTO:
-    case EPERM:
-    case ENETDOWN:
-    case ENETUNREACH:
-    case EHOSTUNREACH:
-    case ENOPROTOOPT:
-    case EOPNOTSUPP:
-    case ETIMEDOUT: return true;
-    default: return false;
-  }
-}
-
 }  // namespace
 
 /// One listening socket.
