@@ -69,7 +69,7 @@ class Transport : public BaseTransport {
   /// written after that is dropped, with a warning from the fifth time on.
   /// Throws: InvalidStateError - after close() or write_eof().
   virtual void write(std::string_view data) = 0;
-  /// As write() of one after another, in as few system calls as possible.
+  /// As write() of one after another, in as few system calls as possible; only what the kernel does not take is copied.
   virtual void writelines(std::span<const std::string_view> pieces) = 0;
   /// Half-closes: the peer sees the end after everything that was written.  Reading goes on.  May be called twice.
   virtual void write_eof() = 0;

@@ -27,7 +27,7 @@ class ByteStream {
 
   /// `into` is not empty.
   virtual Result try_read(std::span<char> into) noexcept = 0;
-  /// The views are not empty, and few.
+  /// The views are not empty, and no more than one system call takes (IOV_MAX).
   virtual Result try_write(std::span<const iovec> views) noexcept = 0;
   /// After failed: what it was.
   virtual std::exception_ptr error() const = 0;

@@ -1,9 +1,17 @@
 #include "transports/open_transports.hpp"
 
+#include <climits>
+
 namespace tulp::detail {
 namespace {
 
 constexpr unsigned dropped_writes_before_warning = 5;
+
+#ifdef IOV_MAX
+constexpr std::size_t most_views = IOV_MAX;
+#else
+constexpr std::size_t most_views = 16;  // what every system takes
+#endif
 
 }  // namespace
 
@@ -42,6 +50,11 @@ void OpenTransports::shut_down(Shutdown phase) {
 std::span<char> OpenTransports::read_buffer() {
   if (read_buffer_ == nullptr) read_buffer_ = std::make_unique_for_overwrite<char[]>(read_buffer_bytes);
   return {read_buffer_.get(), read_buffer_bytes};
+}
+
+std::span<iovec> OpenTransports::views() {
+  if (views_ == nullptr) views_ = std::make_unique_for_overwrite<iovec[]>(most_views);
+  return {views_.get(), most_views};
 }
 
 }  // namespace tulp::detail

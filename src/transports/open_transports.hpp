@@ -1,5 +1,6 @@
 // OpenTransports: what the loop knows of its open transports.  Floor 6, transports.
 #pragma once
+#include <sys/uio.h>
 #include <tulp/detail/task_control.hpp>
 #include <tulp/event_loop.hpp>
 #include <tulp/protocol.hpp>
@@ -63,11 +64,14 @@ class OpenTransports : public LoopService {
   bool is_quiet() const override { return open_.empty(); }
   /// Shared by all who read bytes: each empties it before anybody else runs.
   std::span<char> read_buffer();
+  /// As many as one system call takes; shared by all who write, until that call.
+  std::span<iovec> views();
 
  private:
   EventLoop& loop_;
   IntrusiveList<OpenTransport> open_;
   std::unique_ptr<char[]> read_buffer_;
+  std::unique_ptr<iovec[]> views_;
 };
 
 }  // namespace tulp::detail

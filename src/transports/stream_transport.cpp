@@ -1,5 +1,6 @@
 #include "transports/stream_transport.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <string>
@@ -11,8 +12,6 @@ namespace tulp::detail {
 namespace {
 
 constexpr std::size_t gather_bytes = 16 * 1024;
-
-iovec to_iovec(std::string_view data) { return {const_cast<char*>(data.data()), data.size()}; }
 
 }  // namespace
 
@@ -215,41 +214,50 @@ void StreamTransport::writelines(std::span<const std::string_view> pieces) {
   check_writable();
   if (state_ != State::open || write_error_) return drop_write(loop_, "write");
   take_over_feeder();
-  if (pieces.size() == 1) return enqueue(pieces[0].substr(send(pieces[0])));
-  for (const std::string_view piece : pieces) queue_.append(piece);
-  send({});
-  check_high_water();
+  Pieces rest(pieces);
+  send(rest);
+  enqueue(rest);
 }
 
 std::size_t StreamTransport::send(std::string_view data) {
-  if (write_error_ || state_ == State::lost || state_ == State::gone) return data.size();
-  if (loop_.belongs_to_parent()) return data.size();  // who sends it too
-  std::size_t taken = 0;
-  while (!is_send_blocked_ && (!queue_.empty() || taken < data.size())) {
+  const std::string_view pieces[] = {data};
+  Pieces rest(pieces);
+  send(rest);
+  return data.size() - (rest.empty() ? 0 : rest.front().size());
+}
+
+void StreamTransport::send(Pieces& pieces) {
+  if (write_error_ || state_ == State::lost || state_ == State::gone) return pieces.consume_all();
+  if (loop_.belongs_to_parent()) return pieces.consume_all();  // who sends it too
+  while (!is_send_blocked_ && (!queue_.empty() || !pieces.empty())) {
     if (!stream_->may_try(Direction::write)) {
       wait_until_writable();
       break;
     }
-    std::array<iovec, 2> views;
-    std::size_t count = 0;
-    const std::string_view rest = data.substr(taken);
-    if (!queue_.empty()) views[count++] = to_iovec(queue_.view());
-    if (!rest.empty()) views[count++] = to_iovec(rest);
-    const std::size_t queued = queue_.size();
-    const ByteStream::Result result = stream_->try_write({views.data(), count});
+    const ByteStream::Result result = try_write(pieces);
     if (result.status == ByteStream::Status::failed) {
       on_write_failed();
-      return data.size();
+      return pieces.consume_all();
     }
     if (result.status == ByteStream::Status::would_block) {
       wait_until_writable();
       break;
     }
-    queue_.consume(std::min(result.bytes, queued));
-    taken += result.bytes - std::min(result.bytes, queued);
+    const std::size_t queued = std::min(result.bytes, queue_.size());
+    queue_.consume(queued);
+    pieces.consume(result.bytes - queued);
   }
   on_queue_shrunk();
-  return taken;
+}
+
+/// What is queued and then the pieces, as many as one system call takes.
+ByteStream::Result StreamTransport::try_write(const Pieces& pieces) {
+  std::array<iovec, 16> few;
+  std::span<iovec> views = few;
+  if (pieces.count() >= few.size()) views = loop_.service<OpenTransports>().views();
+  const std::size_t queue_count = queue_.empty() ? 0 : 1;
+  if (queue_count != 0) views[0] = to_iovec(queue_.view());
+  return stream_->try_write(views.first(queue_count + pieces.put_into(views.subspan(queue_count))));
 }
 
 bool StreamTransport::may_gather(std::size_t bytes) const noexcept {
@@ -262,9 +270,15 @@ void StreamTransport::gather(std::string_view data) {
 }
 
 void StreamTransport::enqueue(std::string_view data) {
-  if (data.empty() || state_ == State::lost || state_ == State::gone || write_error_) return;
+  const std::string_view pieces[] = {data};
+  Pieces rest(pieces);
+  enqueue(rest);
+}
+
+void StreamTransport::enqueue(Pieces& pieces) {
+  if (pieces.empty() || state_ == State::lost || state_ == State::gone || write_error_) return;
   take_over_feeder();
-  queue_.append(data);
+  for (; !pieces.empty(); pieces.consume_front()) queue_.append(pieces.front());
   check_high_water();
 }
 

@@ -14,6 +14,7 @@
 #include "transports/byte_stream.hpp"
 #include "transports/member_event.hpp"
 #include "transports/open_transports.hpp"
+#include "transports/pieces.hpp"
 #include "transports/water_marks.hpp"
 #include "transports/write_queue.hpp"
 
@@ -69,8 +70,11 @@ class StreamTransport final : public Transport,
   bool may_gather(std::size_t bytes) const noexcept;
   /// Sends what is queued, and then what the kernel takes of `data`; how much of `data` that was.
   std::size_t send(std::string_view data);
+  /// The same, in as few system calls as can be; `pieces` then is what was not taken.
+  void send(Pieces& pieces);
   /// Queues `data` and sends when the kernel is ready.
   void enqueue(std::string_view data);
+  void enqueue(Pieces& pieces);
   /// Whoever has more to write than may be queued, and what of it is left.
   struct Feeder {
     Runnable& runnable;
@@ -122,6 +126,7 @@ class StreamTransport final : public Transport,
   void wake_feeder() noexcept;
   void take_over_feeder();
 
+  ByteStream::Result try_write(const Pieces& pieces);
   void wait_until_writable();
   void on_queue_shrunk();
   void on_write_failed();

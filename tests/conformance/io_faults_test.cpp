@@ -8,8 +8,11 @@
 #include <fcntl.h>
 #include <sys/epoll.h>
 
+#include <algorithm>
+#include <climits>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -170,6 +173,84 @@ TEST_CASE_METHOD(Faults, "a send cut short at every offset of a gathered and a l
     });
     CHECK(cut == 0);
   }
+}
+
+namespace {
+
+/// A kernel that sends only so many bytes, once.
+class CuttingKernel : public BadKernel {
+ public:
+  CuttingKernel() {
+    sys.sendmsg = [](int fd, const msghdr* message, int flags) {
+      if (std::exchange(has_cut, true)) return ::sendmsg(fd, message, flags);
+      BadKernel::make_edge(fd);
+      if (cut == 0) return errno = EAGAIN, ssize_t{-1};
+      std::string flat;
+      for (std::size_t i = 0; i < message->msg_iovlen; ++i)
+        flat.append(static_cast<const char*>(message->msg_iov[i].iov_base), message->msg_iov[i].iov_len);
+      return ::send(fd, flat.data(), std::min(cut, flat.size()), flags);
+    };
+  }
+  void cut_next_at(std::size_t size) {
+    cut = size;
+    has_cut = false;
+  }
+
+ private:
+  static inline std::size_t cut;
+  static inline bool has_cut;
+};
+
+}  // namespace
+
+TEST_CASE_METHOD(Faults, "a writelines cut short at every offset of its pieces loses and repeats nothing") {
+  const std::vector<std::string_view> pieces{"one", "", "two", "three", "", "", "4", "five and six"};
+  std::string whole;
+  for (const std::string_view piece : pieces) whole += piece;
+  CuttingKernel kernel;
+  auto protocol = std::make_shared<Recorder>();
+  Peer peer = connect(protocol);
+  std::string expected;
+  for (std::size_t at = 0; at <= whole.size(); ++at) {
+    kernel.cut_next_at(at);
+    protocol->transport->writelines(pieces);
+    CHECK(protocol->transport->get_write_buffer_size() <= whole.size() - at);  // the rest alone has been copied
+    protocol->transport->write("/");
+    expected += whole + '/';
+    until([&] { return peer.collect().size() >= expected.size(); });
+    CHECK(peer.received == expected);
+  }
+  protocol->transport->abort();
+  settle();
+}
+
+TEST_CASE_METHOD(Faults, "a writelines cut short next to the most pieces that a system call takes loses nothing") {
+  const std::string memory = pattern(3000);
+  std::vector<std::string_view> pieces;
+  for (std::size_t i = 0; i < memory.size(); ++i) pieces.push_back(std::string_view(memory).substr(i, 1));
+  for (const std::size_t at : {0, 1, IOV_MAX - 1, IOV_MAX, IOV_MAX + 1}) {
+    CuttingKernel kernel;
+    auto protocol = std::make_shared<Recorder>();
+    Peer peer = connect(protocol);
+    kernel.cut_next_at(at);
+    protocol->transport->writelines(pieces);
+    until([&] { return peer.collect().size() >= memory.size(); });
+    CHECK(peer.received == memory);
+    protocol->transport->abort();
+    settle();
+  }
+}
+
+TEST_CASE_METHOD(Faults, "a writelines that fails in its middle ends the connection, and nothing is kept") {
+  auto protocol = std::make_shared<Recorder>();
+  Peer peer = connect(protocol);
+  const PatchedSystem patched;
+  sys.sendmsg = [](int, const msghdr*, int) { return errno = ECONNRESET, ssize_t{-1}; };
+  const std::string_view pieces[] = {"one", "two"};
+  protocol->transport->writelines(pieces);
+  CHECK(protocol->transport->get_write_buffer_size() == 0);
+  until([&] { return protocol->is_lost(); });
+  CHECK(errno_of(protocol->lost_with) == ECONNRESET);
 }
 
 TEST_CASE_METHOD(Faults, "a failing recv and a failing send are errors with their numbers") {

@@ -4,8 +4,11 @@
 #include <tulp/task.hpp>
 
 #include <array>
+#include <climits>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "support/allocations.hpp"
 #include "support/net.hpp"
@@ -96,14 +99,54 @@ TEST_CASE_METHOD(NetTest, "small writes that were gathered leave in one system c
   });
 }
 
-TEST_CASE_METHOD(NetTest, "a transport's writelines is one system call") {
+namespace {
+
+/// Where the pieces lay that sendmsg was given.
+std::vector<const void*> sent_from;
+
+}  // namespace
+
+TEST_CASE_METHOD(NetTest, "a transport's writelines is one system call, which takes the pieces where they are") {
   auto protocol = std::make_shared<Recorder>();
   Peer peer = connect(protocol);
+  const std::size_t count = GENERATE(2, 15, 16, 50, 1000);
+  const std::string memory = pattern(count * 10);
+  std::vector<std::string_view> pieces;
+  for (std::size_t i = 0; i < count; ++i) pieces.push_back(std::string_view(memory).substr(i * 10, 10));
+  protocol->transport->writelines(pieces);  // allocates what the loop keeps for the next ones
   const CountedCalls calls;
-  const std::vector<std::string_view> pieces(50, "piece ");
+  sent_from.clear();
+  sent_from.reserve(count);
+  sys.sendmsg = [](int fd, const msghdr* message, int flags) {
+    ++CountedCalls::sends;
+    for (std::size_t i = 0; i < message->msg_iovlen; ++i) sent_from.push_back(message->msg_iov[i].iov_base);
+    return ::sendmsg(fd, message, flags);
+  };
+  const AllocationCount allocations;
   protocol->transport->writelines(pieces);
+  CHECK(allocations.count() == 0);
   CHECK(calls.sends == 1);
-  CHECK(peer.collect().size() == 300);
+  REQUIRE(sent_from.size() == count);
+  for (std::size_t i = 0; i < count; ++i) CHECK(sent_from[i] == pieces[i].data());
+  CHECK(protocol->transport->get_write_buffer_size() == 0);
+  until([&] { return peer.collect().size() >= 2 * memory.size(); });
+  CHECK(peer.received == memory + memory);
+  protocol->transport->close();
+  settle();
+}
+
+TEST_CASE_METHOD(NetTest, "writelines of more pieces than a system call takes needs no more calls than it must") {
+  auto protocol = std::make_shared<Recorder>();
+  Peer peer = connect(protocol);
+  const std::string memory = pattern(3000);
+  std::vector<std::string_view> pieces;
+  for (std::size_t i = 0; i < memory.size(); ++i) pieces.push_back(std::string_view(memory).substr(i, 1));
+  pieces.insert(pieces.begin() + 500, 5000, "");  // which do not count
+  const CountedCalls calls;
+  protocol->transport->writelines(pieces);
+  CHECK(calls.sends == (static_cast<int>(memory.size()) + IOV_MAX - 1) / IOV_MAX);
+  until([&] { return peer.collect().size() >= memory.size(); });
+  CHECK(peer.received == memory);
   protocol->transport->close();
   settle();
 }
