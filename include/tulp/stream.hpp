@@ -7,13 +7,19 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
+#include <iterator>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 
 namespace tulp {
+
+class Lines;
 
 namespace detail {
 class Stream;
@@ -22,6 +28,12 @@ struct ReaderState;
 
 /// For StreamReader::read(): everything until the end of the stream.
 inline constexpr std::size_t to_eof = static_cast<std::size_t>(-1);
+
+/// Of one call.
+struct ReadOptions {
+  /// The longest line or record that the call accepts, with its separator; else what the options of the connection say.
+  std::optional<std::size_t> limit_bytes = std::nullopt;
+};
 
 /// The reading half of a connection.  Every read parks until it can be satisfied, and leaves nothing read ahead but what
 /// a read had to look at.
@@ -43,15 +55,22 @@ class StreamReader {
   std::string read(std::size_t n = to_eof);
   /// A line with its '\n'; without it the last one at the end of the stream; empty at the end.
   /// Throws: LimitOverrunError - no '\n' within the limit; the data stay.
-  std::string readline();
+  std::string readline(ReadOptions options = {});
   /// As readline(), into `line`, whose memory is reused; false at the end of the stream.
-  bool readline_into(std::string& line);
+  bool readline_into(std::string& line, ReadOptions options = {});
+  /// What is left, line by line: `for (std::string& line : reader.lines())`.  The reader has to stay where it is.
+  Lines lines(ReadOptions options = {}) &;
+  Lines lines(ReadOptions options = {}) && = delete;
+  /// As much memory is taken as has come, whatever `n` is.
   /// Throws: IncompleteReadError - the stream ended first; what there was is in its partial().
   std::string readexactly(std::size_t n);
   void readexactly_into(std::span<char> into);
   /// Up to and including `separator`, which must not be empty.
   /// Throws: IncompleteReadError - the stream ended first; LimitOverrunError - none within the limit; the data stay.
-  std::string readuntil(std::string_view separator);
+  std::string readuntil(std::string_view separator, ReadOptions options = {});
+  /// Up to and including that one of several separators which ends first.
+  std::string readuntil(std::initializer_list<std::string_view> separators, ReadOptions options = {});
+  std::string readuntil(std::span<const std::string_view> separators, ReadOptions options = {});
   /// At least one byte, straight into the caller's memory; 0 at the end of the stream.
   std::size_t read_into(std::span<char> into);
   /// At least one byte, in memory of the reader's own, until the next read; empty at the end of the stream.
@@ -59,12 +78,60 @@ class StreamReader {
 
   /// True when the end of the stream was seen and everything before it was read.
   bool at_eof() const noexcept;
-  /// From now on a read that waits longer throws TimeoutError; what had come stays.  Duration::max() is for ever.
+  /// From now on a call that takes longer throws TimeoutError; what had come stays.  It is the whole call that is bounded,
+  /// so that a peer which sends a byte now and then cannot prolong it.  To bound a peer's silence alone, however long the
+  /// whole takes, read what comes: read(n), read_into(), read_view().  Duration::max() is for ever.
   void set_read_timeout(Duration timeout);
 
  private:
   std::unique_ptr<detail::ReaderState> state_;
 };
+
+/// The lines of a reader, as readline_into() gives them: a range to go through once, whose begin() and ++ read.
+///
+/// Nothing is read ahead: who leaves the loop finds the next line with whatever reads next, lines() too.
+/// Parks: begin() and ++, until there is a line.  Cancel, Throws: as readline(); the data stay.
+/// Source: asyncio.StreamReader.__aiter__.
+class Lines {
+ public:
+  class Iterator {
+   public:
+    using iterator_concept = std::input_iterator_tag;
+    using value_type = std::string;
+    using difference_type = std::ptrdiff_t;
+
+    Iterator() = default;
+    explicit Iterator(Lines& lines) noexcept : lines_(&lines) {}
+    std::string& operator*() const noexcept { return lines_->line_; }
+    std::string* operator->() const noexcept { return &lines_->line_; }
+    Iterator& operator++() {
+      lines_->read();
+      return *this;
+    }
+    void operator++(int) { ++*this; }
+    bool operator==(std::default_sentinel_t) const noexcept { return lines_->is_over_; }
+
+   private:
+    Lines* lines_ = nullptr;
+  };
+
+  Lines(StreamReader& reader, ReadOptions options) noexcept : reader_(&reader), options_(options) {}
+  Iterator begin() {
+    read();
+    return Iterator(*this);
+  }
+  std::default_sentinel_t end() const noexcept { return {}; }
+
+ private:
+  void read() { is_over_ = !reader_->readline_into(line_, options_); }
+
+  StreamReader* reader_;
+  ReadOptions options_;
+  std::string line_;
+  bool is_over_ = false;
+};
+
+inline Lines StreamReader::lines(ReadOptions options) & { return {*this, options}; }
 
 /// The writing half of a connection.  Dropping it closes the connection as close() does: what was written is sent in the
 /// background.
@@ -98,6 +165,8 @@ class StreamWriter {
   void close();
   /// Parks: until the connection is closed.  Throws: OsError - what ended it.
   void wait_closed();
+  /// As wait_closed(), with what ended it in `error`: for who closes and does not care.
+  void wait_closed(std::error_code& error);
   bool is_closing() const noexcept;
 
   std::any get_extra_info(std::string_view key) const { return transport().get_extra_info(key); }

@@ -5,15 +5,15 @@
 
 namespace tulp::detail {
 
-/// As park(), but not longer than `limit`.  False if that has passed; the task may have been woken all the same.
-inline bool park_within(Park& wait, TaskControl& me, Duration limit) {
-  if (limit.is_never()) {
+/// As park(), but not beyond `deadline`.  False if that has passed; the task may have been woken all the same.
+inline bool park_until(Park& wait, TaskControl& me, TimePoint deadline) {
+  if (deadline == TimePoint::max()) {
     park(wait);
     return true;
   }
   struct Limit {
-    Limit(TaskControl& task, Duration delay) : loop(task.loop()), timer(task) {
-      timer.set_when(after(loop.time(), delay));
+    Limit(TaskControl& task, TimePoint when) : loop(task.loop()), timer(task) {
+      timer.set_when(when);
       loop.start_timer(timer);
     }
     Limit(const Limit&) = delete;
@@ -21,9 +21,14 @@ inline bool park_within(Park& wait, TaskControl& me, Duration limit) {
     ~Limit() { loop.stop_timer(timer); }
     EventLoop& loop;
     Timer timer;
-  } const running(me, limit);
+  } const running(me, deadline);
   park(wait);
   return running.timer.is_scheduled();
+}
+
+/// As park_until(), for `limit` from now on.
+inline bool park_within(Park& wait, TaskControl& me, Duration limit) {
+  return park_until(wait, me, limit.is_never() ? TimePoint::max() : after(me.loop().time(), limit));
 }
 
 }  // namespace tulp::detail

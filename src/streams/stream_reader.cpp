@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstring>
 #include <optional>
+#include <utility>
 
 #include "streams/park_within.hpp"
 #include "streams/stream.hpp"
@@ -15,6 +16,9 @@ namespace detail {
 
 /// What a reader keeps between its calls.
 struct ReaderState {
+  /// The memory that a buffer keeps for the next read: a longest line within the usual limit, and one piece behind it.
+  static constexpr std::size_t kept_bytes = 128 * 1024;
+
   std::shared_ptr<Stream> stream;
   std::size_t limit_bytes;
   Duration timeout = Duration::max();
@@ -25,11 +29,16 @@ struct ReaderState {
   std::unique_ptr<char[]> view_memory;  // for read_view()
 
   std::string_view buffered() const noexcept { return std::string_view(buffer).substr(head); }
-  void consume(std::size_t count) noexcept {
-    head += count;
-    if (head == buffer.size()) {
+  void consume(std::size_t count) {
+    const std::size_t left = buffered().size() - count;
+    if (buffer.capacity() > kept_bytes && left <= kept_bytes / 2) {  // the time of much is over
+      std::string(buffered().substr(count)).swap(buffer);
+      head = 0;
+    } else if (left == 0) {
       buffer.clear();
       head = 0;
+    } else {
+      head += count;
     }
   }
   void keep(std::string_view data) {
@@ -40,6 +49,9 @@ struct ReaderState {
     buffer.append(data);
   }
   std::string take(std::size_t count) {
+    if (count >= buffer.size() && head == 0 && buffer.size() >= kept_bytes / 2 &&
+        buffer.size() >= buffer.capacity() / 2)
+      return std::exchange(buffer, {});  // much of it, and little else: not copied
     std::string taken(buffered().substr(0, count));
     consume(taken.size());
     return taken;
@@ -49,6 +61,7 @@ struct ReaderState {
 namespace {
 
 constexpr std::size_t view_bytes = 64 * 1024;
+constexpr std::size_t piece_bytes = 64 * 1024;  // what is received at least, if it is there
 
 /// One read call: refuses a second one, and bounds how long it waits.
 class Reading {
@@ -67,6 +80,7 @@ class Reading {
     if (state_.is_at_end) return 0;
     StreamTransport& transport = state_.stream->transport();
     begin_operation(me_);
+    keep_time(transport);
     for (;;) {
       if (transport.is_closing()) throw_closed();
       if (transport.may_try(Direction::read)) {
@@ -85,15 +99,29 @@ class Reading {
     }
   }
 
-  /// Receives once more into the reader's buffer; false at the end of the stream.
-  bool receive_more() {
+  /// Receives once more into the reader's buffer, where `wanted` more bytes would do; false at the end of the stream.
+  bool receive_more(std::size_t wanted = 0) {
     const std::span<char> memory = me_.loop().service<OpenTransports>().read_buffer();
-    const std::size_t count = receive(memory);
+    const std::size_t count = receive(memory.first(std::clamp(wanted, piece_bytes, memory.size())));
     state_.keep({memory.data(), count});
     return count > 0;
   }
 
  private:
+  /// A call's time begins when it first asks the transport, and is not prolonged by what comes drop by drop.
+  void keep_time(const StreamTransport& transport) {
+    if (state_.timeout.is_never()) return;
+    const TimePoint now = me_.loop().time();
+    if (deadline_ == TimePoint::max())
+      deadline_ = after(now, state_.timeout);
+    else if (now >= deadline_)
+      throw_timed_out(transport);
+  }
+
+  [[noreturn]] static void throw_timed_out(const StreamTransport& transport) {
+    throw TimeoutError("read from " + transport.peer() + " timed out");
+  }
+
   std::size_t end(const StreamTransport& transport) {
     throw_if_broken(transport);
     state_.is_at_end = true;
@@ -133,12 +161,13 @@ class Reading {
   void wait(StreamTransport& transport) {
     throw_if_cancelled();
     ReadPark wait(transport, me_);
-    if (!park_within(wait, me_, state_.timeout) && !transport.may_try(Direction::read) && !transport.is_closing())
-      throw TimeoutError("read from " + transport.peer() + " timed out");
+    if (!park_until(wait, me_, deadline_) && !transport.may_try(Direction::read) && !transport.is_closing())
+      throw_timed_out(transport);
   }
 
   ReaderState& state_;
   TaskControl& me_;
+  TimePoint deadline_ = TimePoint::max();
 };
 
 }  // namespace
@@ -165,7 +194,7 @@ std::string StreamReader::read(std::size_t n) {
   Reading reading(*state_, "StreamReader::read");
   if (n == 0) return {};
   if (n == to_eof) {
-    while (reading.receive_more()) {
+    while (reading.receive_more(to_eof)) {
     }
     return state_->take(to_eof);
   }
@@ -197,69 +226,109 @@ std::string_view StreamReader::read_view() {
   return {memory.data(), count};
 }
 
-void StreamReader::readexactly_into(std::span<char> into) {
-  Reading reading(*state_, "StreamReader::readexactly");
-  std::size_t count = state_->buffered().copy(into.data(), into.size());
-  // While the rest is awaited, what has come stays in the buffer: a cancellation must not lose it.
-  if (count == into.size()) return state_->consume(count);
-  while (state_->buffered().size() < into.size()) {
-    if (!reading.receive_more()) {
-      std::string partial = state_->take(to_eof);
-      throw IncompleteReadError(std::move(partial), into.size());
-    }
-  }
-  state_->buffered().copy(into.data(), into.size());
-  state_->consume(into.size());
-}
-
-std::string StreamReader::readexactly(std::size_t n) {
-  std::string data(n, '\0');
-  readexactly_into(data);
-  return data;
-}
-
 namespace {
 
-/// Receives until `separator` is in the buffer; where it ends, or nothing at the end of the stream.
-/// Throws: LimitOverrunError - it is not within the limit.
-std::optional<std::size_t> find_separator(Reading& reading, detail::ReaderState& state, std::string_view separator) {
-  std::size_t searched = 0;
-  for (;;) {
-    const std::string_view buffered = state.buffered();
-    const std::size_t at = buffered.find(separator, searched);
-    const std::size_t end = at == std::string_view::npos ? buffered.size() : at + separator.size();
-    if (end > state.limit_bytes) {
-      throw LimitOverrunError("no separator within the limit of " + std::to_string(state.limit_bytes) +
-                                  " bytes (limit_bytes in the options of the connection raises it)",
-                              at == std::string_view::npos ? end - separator.size() + 1 : at);
-    }
-    if (at != std::string_view::npos) return end;
-    searched = buffered.size() - std::min(buffered.size(), separator.size() - 1);
-    if (!reading.receive_more()) return std::nullopt;
+/// Receives until `n` bytes are in the buffer, which grows as they come: the number may be a lie of the peer's.  A
+/// cancellation finds them there.
+/// Throws: IncompleteReadError.
+void receive_exactly(Reading& reading, detail::ReaderState& state, std::size_t n) {
+  while (state.buffered().size() < n) {
+    if (!reading.receive_more(n - state.buffered().size())) throw IncompleteReadError(state.take(to_eof), n);
   }
 }
 
 }  // namespace
 
-bool StreamReader::readline_into(std::string& line) {
+void StreamReader::readexactly_into(std::span<char> into) {
+  Reading reading(*state_, "StreamReader::readexactly");
+  receive_exactly(reading, *state_, into.size());
+  state_->buffered().copy(into.data(), into.size());
+  state_->consume(into.size());
+}
+
+std::string StreamReader::readexactly(std::size_t n) {
+  Reading reading(*state_, "StreamReader::readexactly");
+  receive_exactly(reading, *state_, n);
+  return state_->take(n);
+}
+
+namespace {
+
+using Separators = std::span<const std::string_view>;
+
+struct Match {
+  std::size_t begin = std::string_view::npos;
+  std::size_t end = std::string_view::npos;
+  bool is_found() const noexcept { return end != std::string_view::npos; }
+};
+
+/// The separator that ends first, and thus does not depend on how the bytes came; of several the longest.
+Match first_match(std::string_view text, std::size_t from, Separators separators) {
+  Match first;
+  for (const std::string_view separator : separators) {
+    const std::size_t begin = text.find(separator, from);
+    if (begin == std::string_view::npos) continue;
+    const std::size_t end = begin + separator.size();
+    if (end < first.end || (end == first.end && begin < first.begin)) first = {begin, end};
+  }
+  return first;
+}
+
+/// Receives until one of the separators is in the buffer; where it ends, or nothing at the end of the stream.
+/// Throws: LimitOverrunError - none is within the limit.
+std::optional<std::size_t> find_separator(Reading& reading, detail::ReaderState& state, Separators separators,
+                                          const ReadOptions& options) {
+  const std::size_t limit = options.limit_bytes.value_or(state.limit_bytes);
+  std::size_t longest = 0;
+  for (const std::string_view separator : separators) longest = std::max(longest, separator.size());
+  std::size_t searched = 0;
+  for (;;) {
+    const std::string_view buffered = state.buffered();
+    const Match match = first_match(buffered, searched, separators);
+    searched = buffered.size() - std::min(buffered.size(), longest - 1);
+    if ((match.is_found() ? match.end : buffered.size()) > limit) {
+      throw LimitOverrunError("no separator within the limit of " + std::to_string(limit) +
+                                  " bytes (limit_bytes raises it, in the options of the connection or of the call)",
+                              match.is_found() ? match.begin : searched);
+    }
+    if (match.is_found()) return match.end;
+    if (!reading.receive_more()) return std::nullopt;
+  }
+}
+
+constexpr std::string_view end_of_line = "\n";
+
+}  // namespace
+
+bool StreamReader::readline_into(std::string& line, ReadOptions options) {
   Reading reading(*state_, "StreamReader::readline");
-  const auto end = find_separator(reading, *state_, "\n");
+  const auto end = find_separator(reading, *state_, Separators(&end_of_line, 1), options);
   const std::string_view found = state_->buffered().substr(0, end.value_or(to_eof));
   line.assign(found);
   state_->consume(found.size());
   return !line.empty();
 }
 
-std::string StreamReader::readline() {
+std::string StreamReader::readline(ReadOptions options) {
   std::string line;
-  readline_into(line);
+  readline_into(line, options);
   return line;
 }
 
-std::string StreamReader::readuntil(std::string_view separator) {
-  if (separator.empty()) throw std::invalid_argument("readuntil: the separator is empty");
+std::string StreamReader::readuntil(std::string_view separator, ReadOptions options) {
+  return readuntil(Separators(&separator, 1), options);
+}
+
+std::string StreamReader::readuntil(std::initializer_list<std::string_view> separators, ReadOptions options) {
+  return readuntil(Separators(separators.begin(), separators.size()), options);
+}
+
+std::string StreamReader::readuntil(std::span<const std::string_view> separators, ReadOptions options) {
+  if (separators.empty()) throw std::invalid_argument("readuntil: there is no separator");
+  for (const std::string_view separator : separators)
+    if (separator.empty()) throw std::invalid_argument("readuntil: a separator is empty");
   Reading reading(*state_, "StreamReader::readuntil");
-  if (const auto end = find_separator(reading, *state_, separator)) return state_->take(*end);
+  if (const auto end = find_separator(reading, *state_, separators, options)) return state_->take(*end);
   throw IncompleteReadError(state_->take(to_eof), 0);
 }
 

@@ -142,4 +142,13 @@ void StreamWriter::wait_closed() {
   if (const auto& error = stream_->transport().lost_error()) std::rethrow_exception(error);
 }
 
+void StreamWriter::wait_closed(std::error_code& error) {
+  error.clear();
+  try {
+    wait_closed();
+  } catch (const std::system_error& ended) {
+    error = ended.code();
+  }
+}
+
 }  // namespace tulp

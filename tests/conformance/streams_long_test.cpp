@@ -2,29 +2,18 @@
 #include <tulp/stream.hpp>
 #include <tulp/task.hpp>
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
-#include <cstdio>
 #include <string>
 #include <vector>
 
 #include "support/net.hpp"
+#include "support/process.hpp"
 
 using namespace tulp;
 using namespace tulp::test;
 
 namespace {
-
-std::size_t resident_bytes() {
-  std::FILE* file = std::fopen("/proc/self/statm", "re");
-  REQUIRE(file != nullptr);
-  unsigned long whole = 0, resident = 0;
-  CHECK(std::fscanf(file, "%lu %lu", &whole, &resident) == 2);
-  std::fclose(file);
-  return resident * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-}
 
 /// The byte at each place of an endless text.
 char byte_at(std::size_t place) { return static_cast<char>((place * 2654435761U) >> 13); }

@@ -1,4 +1,4 @@
-// What a test does with processes, their threads and their stderr: a child that may die, and stderr read back.
+// What a test does with processes, their threads, memory and stderr: a child that may die, and stderr read back.
 #pragma once
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -48,6 +48,16 @@ class CapturedStderr {
   int saved_;
   int file_;
 };
+
+/// How much memory the process has in use.
+inline std::size_t resident_bytes() {
+  std::FILE* file = std::fopen("/proc/self/statm", "re");
+  REQUIRE(file != nullptr);
+  unsigned long whole = 0, resident = 0;
+  CHECK(std::fscanf(file, "%lu %lu", &whole, &resident) == 2);
+  std::fclose(file);
+  return resident * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+}
 
 inline std::size_t thread_count() {
   std::size_t count = 0;
