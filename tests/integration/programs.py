@@ -6,6 +6,7 @@ import http.server
 import os
 import pathlib
 import pty
+import re
 import shutil
 import signal
 import socket
@@ -16,6 +17,7 @@ import threading
 import time
 
 TULP = os.environ.get("TULP") or sys.exit("set TULP to the tulp program")
+RELAY = pathlib.Path(TULP).parents[2] / "tests" / "programs" / "relay"
 SKIPPED = 77
 PATH = os.environ["PATH"] + os.pathsep + "/usr/sbin" + os.pathsep + "/sbin"
 
@@ -178,6 +180,12 @@ class RawServer:
                 request += data
             self.requests.append(request.partition(b"\r\n")[0].decode("latin-1"))
             self.answer(connection, request)
+
+
+def check_complaints(stderr):
+    """A server may speak of peers that were rude, and of nothing else."""
+    for line in stderr.decode().splitlines():
+        assert re.search("Connection reset by peer|Broken pipe|connection was lost", line), line
 
 
 def reset(connection):

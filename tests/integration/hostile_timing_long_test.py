@@ -1,0 +1,27 @@
+"""As hostile_timing_test.py with more and longer conversations, each time others.  TULP_SEED repeats one that failed."""
+import asyncio
+import os
+import random
+import unittest
+
+from hostile import run_clients, run_servers
+
+ROUNDS = 10
+
+
+class HostileTiming(unittest.TestCase):
+    def repeat(self, run):
+        seed = os.environ.get("TULP_SEED")
+        seeds = [int(seed)] if seed else random.sample(range(1, 1_000_000), ROUNDS)
+        held = sum(asyncio.run(run(seed, most=200_000, conversations=8)) for seed in seeds)
+        print(f"{held} conversations in {run.__name__}, seeds {seeds}")
+
+    def test_servers(self):
+        self.repeat(run_servers)
+
+    def test_clients(self):
+        self.repeat(run_clients)
+
+
+if __name__ == "__main__":
+    unittest.main()
