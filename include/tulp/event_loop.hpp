@@ -15,6 +15,7 @@
 #include <exception>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -32,7 +33,9 @@ class Hosts;
 class Server;
 struct ConnectOptions;
 struct DatagramOptions;
+struct SendfileOptions;
 struct ServerOptions;
+class Transport;
 template <class P>
 struct Connection;
 namespace detail {
@@ -236,6 +239,12 @@ class EventLoop {
   auto connect_read_pipe(Factory factory, int fd);
   template <class Factory>
   auto connect_write_pipe(Factory factory, int fd);
+
+  /// As tulp::sendfile(), in a task of its own; cancelling the Future cancels that.  The file stays open until then.
+  Future<std::uint64_t> sendfile(std::shared_ptr<Transport> transport, int file, std::uint64_t offset = 0,
+                                 std::optional<std::uint64_t> count = std::nullopt);
+  Future<std::uint64_t> sendfile(std::shared_ptr<Transport> transport, int file, std::uint64_t offset,
+                                 std::optional<std::uint64_t> count, const SendfileOptions& options);
 
   // Names, looked up on a few threads that nothing else uses.  What needs no look-up needs no thread: a numeric address.
   // Cancelling such a Future ends it at once, and leaves others that wait for the same answer alone.  Defined on floor 6.

@@ -15,6 +15,7 @@
 #include <tulp/pipe.hpp>
 #include <tulp/protocol.hpp>
 #include <tulp/run.hpp>
+#include <tulp/sendfile.hpp>
 #include <tulp/server.hpp>
 #include <tulp/sock.hpp>
 #include <tulp/stream.hpp>

@@ -15,6 +15,9 @@
 #if __has_include(<sys/eventfd.h>)
 #include <sys/eventfd.h>
 #endif
+#ifdef __linux__
+#include <sys/sendfile.h>
+#endif
 
 namespace tulp {
 namespace {
@@ -25,6 +28,15 @@ int fcntl_int(int fd, int command, int argument) { return ::fcntl(fd, command, a
 #if !__has_include(<sys/eventfd.h>)
 int eventfd(unsigned, int) { return errno = ENOSYS, -1; }
 #endif
+
+ssize_t sendfile([[maybe_unused]] int to, [[maybe_unused]] int from, [[maybe_unused]] off_t* offset,
+                 [[maybe_unused]] size_t size) {
+#ifdef __linux__
+  return ::sendfile(to, from, offset, size);
+#else  // others of that name have other parameters
+  return errno = ENOSYS, -1;
+#endif
+}
 
 #if __has_include(<sys/epoll.h>)
 /// epoll_wait with nanoseconds, Linux 5.11; called by number, because glibc 2.31 does not know it yet.
@@ -48,6 +60,8 @@ constinit SystemCalls sys = {
     .write = ::write,
     .readv = ::readv,
     .writev = ::writev,
+    .pread = ::pread,
+    .sendfile = sendfile,
     .open = open_existing,
     .close = ::close,
     .fcntl = fcntl_int,

@@ -26,6 +26,8 @@ struct SystemCalls {
   ssize_t (*write)(int, const void*, size_t);
   ssize_t (*readv)(int, const iovec*, int);
   ssize_t (*writev)(int, const iovec*, int);
+  ssize_t (*pread)(int, void*, size_t, off_t);
+  ssize_t (*sendfile)(int, int, off_t*, size_t);  // Linux's; ENOSYS where the system has none
   int (*open)(const char*, int);
   int (*close)(int);
   int (*fcntl)(int, int, int);

@@ -1,15 +1,19 @@
+#include <tulp/sendfile.hpp>
 #include <tulp/sock.hpp>
 
 #include <fcntl.h>
 #include <sys/socket.h>
 
 #include <cerrno>
+#include <memory>
 #include <stdexcept>
 
 #include <tulp/detail/task_control.hpp>
 #include <tulp/error.hpp>
 
+#include "base/broken_pipe.hpp"
 #include "base/sys.hpp"
+#include "net/file_range.hpp"
 #include "net/resolver.hpp"
 #include "net/retry_pause.hpp"
 #include "net/socket.hpp"
@@ -89,11 +93,24 @@ bool begin_to_connect(int sock, const Address& address) {
   return true;
 }
 
+/// Reads and sends what is left of it; how much has been sent altogether.
+std::uint64_t copy_file(int sock, FileRange& range) {
+  const auto memory = std::make_unique_for_overwrite<char[]>(sendfile_chunk_bytes);
+  while (!range.is_done()) {
+    const std::string_view data = range.read({memory.get(), sendfile_chunk_bytes});
+    sock_sendall(sock, data);
+    range.advance(data.size());
+    if (data.empty()) range.end();
+  }
+  return range.sent();
+}
+
 }  // namespace
 }  // namespace detail
 
 using detail::begin_to_connect;
 using detail::check_non_blocking;
+using detail::copy_file;
 using detail::name;
 using detail::peer_address;
 using detail::pending_error;
@@ -170,6 +187,27 @@ void sock_connect(int sock, const std::string& host, std::uint16_t port) {
   require_task("sock_connect");
   const int family = detail::local_address(sock).family();
   sock_connect(sock, detail::resolve(host, port, {.family = family, .type = SOCK_STREAM}).front());
+}
+
+std::uint64_t sock_sendfile(int sock, int file, std::uint64_t offset, std::optional<std::uint64_t> count,
+                            const SendfileOptions& options) {
+  require_task("sock_sendfile");
+  check_non_blocking(sock, "sock_sendfile");
+  ignore_broken_pipes();
+  detail::FileRange range(file, offset, count);
+  while (!range.is_done()) {
+    bool is_refused = false;
+    const ssize_t sent = transfer(sock, Direction::write, "sock_sendfile", [&] {
+      off_t position = range.position();
+      const ssize_t result = sys.sendfile(sock, file, &position, range.next_chunk_bytes());
+      is_refused = result < 0 && detail::is_refused_by_sendfile(errno) && options.fallback;
+      return is_refused ? 0 : result;
+    });
+    if (is_refused) return copy_file(sock, range);
+    range.advance(static_cast<std::size_t>(sent));
+    if (sent == 0) range.end();
+  }
+  return range.sent();
 }
 
 AcceptedSocket sock_accept(int sock) {

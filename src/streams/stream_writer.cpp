@@ -4,6 +4,7 @@
 #include <cerrno>
 
 #include "streams/stream.hpp"
+#include "transports/feed_park.hpp"
 
 namespace tulp {
 namespace {
@@ -15,12 +16,7 @@ using detail::StreamTransport;
 constexpr std::size_t small_piece_bytes = 4 * 1024;
 
 /// Throws what ended writing.
-void check_error(const StreamTransport& transport) {
-  if (transport.write_error()) std::rethrow_exception(transport.write_error());
-  if (transport.lost_error()) std::rethrow_exception(transport.lost_error());
-  if (transport.was_aborted())
-    throw_os_error(ECANCELED, "write to " + transport.peer() + ": the connection was aborted on this side");
-}
+void check_error(const StreamTransport& transport) { transport.check_error("write"); }
 
 /// Throws unless a new write may begin.
 void check_writable(const Stream& stream) {
@@ -38,20 +34,6 @@ void wait_until_drained(Stream& stream) {
   }
 }
 
-class FeedPark final : public detail::Park {
- public:
-  FeedPark(StreamTransport& transport, StreamTransport::Feeder& feeder) noexcept : transport_(transport) {
-    transport_.arm_feeder(feeder);
-  }
-  FeedPark(const FeedPark&) = delete;
-  FeedPark& operator=(const FeedPark&) = delete;
-  ~FeedPark() { undo(); }
-  void undo() noexcept override { transport_.disarm_feeder(); }
-
- private:
-  StreamTransport& transport_;
-};
-
 /// Feeds from the caller's memory what is too much to be queued; the rest, which is not.
 std::string_view feed(StreamTransport& transport, std::string_view data, bool is_begun) {
   detail::TaskControl& me = detail::require_task("StreamWriter::write");
@@ -60,7 +42,7 @@ std::string_view feed(StreamTransport& transport, std::string_view data, bool is
     while (feeder.rest.size() > transport.high_water_bytes()) {
       detail::throw_if_cancelled();
       {
-        FeedPark wait(transport, feeder);  // over before this task sends: a failure of its own must not wake it
+        detail::FeedPark wait(transport, feeder);  // over before this task sends: a failure of its own must not wake it
         detail::park(wait);
       }
       check_error(transport);

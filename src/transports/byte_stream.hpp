@@ -3,12 +3,15 @@
 // Try, park, retry: whoever wants bytes tries, and if that would block arms a Runnable and tries again when it has been
 // queued.  Nothing is read ahead.
 #pragma once
+#include <sys/types.h>
 #include <sys/uio.h>
 #include <tulp/loop_core.hpp>
 
 #include <any>
+#include <cerrno>
 #include <cstddef>
 #include <exception>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -29,6 +32,12 @@ class ByteStream {
   virtual Result try_read(std::span<char> into) noexcept = 0;
   /// The views are not empty, and no more than one system call takes (IOV_MAX).
   virtual Result try_write(std::span<const iovec> views) noexcept = 0;
+  /// As try_write(), of what a file has at an offset, at most so many bytes: `end` if there is nothing.  No Result, but
+  /// errno, if that cannot be done, so that it has to be read and written.
+  virtual std::optional<Result> try_sendfile(int, off_t, std::size_t) noexcept {
+    errno = EOPNOTSUPP;
+    return std::nullopt;
+  }
   /// After failed: what it was.
   virtual std::exception_ptr error() const = 0;
   /// Whether a try may be more than a wasted system call.

@@ -5,12 +5,12 @@
 #include <sys/stat.h>
 
 #include <cerrno>
-#include <csignal>
 #include <memory>
 #include <stdexcept>
 
 #include <tulp/error.hpp>
 
+#include "base/broken_pipe.hpp"
 #include "base/sys.hpp"
 #include "transports/file_stream.hpp"
 
@@ -20,14 +20,6 @@ namespace {
 bool is_fifo(int fd) noexcept {
   struct stat status {};
   return sys.fstat(fd, &status) == 0 && S_ISFIFO(status.st_mode);
-}
-
-/// A write to a pipe that nobody reads raises SIGPIPE, and there is no flag to prevent it, as there is for sockets.
-void ignore_broken_pipes() noexcept {
-  struct sigaction present {};
-  if (sys.sigaction(SIGPIPE, nullptr, &present) != 0 || present.sa_handler != SIG_DFL) return;
-  present.sa_handler = SIG_IGN;
-  sys.sigaction(SIGPIPE, &present, nullptr);
 }
 
 }  // namespace

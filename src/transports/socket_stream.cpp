@@ -6,6 +6,7 @@
 
 #include <tulp/error.hpp>
 
+#include "net/file_range.hpp"
 #include "net/socket.hpp"
 
 namespace tulp::detail {
@@ -44,6 +45,15 @@ ByteStream::Result SocketStream::try_write(std::span<const iovec> views) noexcep
   const auto bytes = static_cast<std::size_t>(sent);
   if (bytes < size && short_means_drained_) watch_.fell_short(Direction::write);
   return {Status::done, bytes};
+}
+
+/// A short count says nothing of the socket: it may be the file that has ended.
+std::optional<ByteStream::Result> SocketStream::try_sendfile(int file, off_t offset, std::size_t size) noexcept {
+  const ssize_t sent = retry_on_eintr([&] { return sys.sendfile(socket_.get(), file, &offset, size); });
+  if (sent > 0) return Result{Status::done, static_cast<std::size_t>(sent)};
+  if (sent == 0) return Result{Status::end};
+  if (is_refused_by_sendfile(errno)) return std::nullopt;
+  return fail("sendfile", Direction::write);
 }
 
 ByteStream::Result SocketStream::fail(const char* operation, Direction direction) noexcept {

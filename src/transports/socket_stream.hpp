@@ -17,6 +17,7 @@ class SocketStream final : public ByteStream {
 
   Result try_read(std::span<char> into) noexcept override;
   Result try_write(std::span<const iovec> views) noexcept override;
+  std::optional<Result> try_sendfile(int file, off_t offset, std::size_t size) noexcept override;
   std::exception_ptr error() const override;
   bool may_try(Direction direction) const noexcept override { return watch_.may_try(direction); }
   void arm(Direction direction, Runnable& target) override { watch_.arm(loop_, direction, target); }

@@ -190,6 +190,14 @@ void StreamTransport::check_writable() const {
   if (eof_ == Eof::never_writable) throw InvalidStateError("write() to a transport that can only be read");
   if (eof_ != Eof::none) throw InvalidStateError("write() after write_eof()");
   if (is_close_called_) throw InvalidStateError("write() after close()");
+  if (file_ != nullptr) throw InvalidStateError("write() while a file is being sent");
+}
+
+void StreamTransport::check_error(const char* operation) const {
+  if (write_error_) std::rethrow_exception(write_error_);
+  if (lost_error_) std::rethrow_exception(lost_error_);
+  if (was_aborted())
+    throw_os_error(ECANCELED, std::string(operation) + " to " + peer() + ": the connection was aborted on this side");
 }
 
 /// It stays armed until its turn: whoever writes before that must still come behind it.
@@ -301,11 +309,11 @@ void StreamTransport::on_writable() {
 /// What had to wait for bytes to go.
 void StreamTransport::on_queue_shrunk() {
   if (protocol_ == nullptr) return;
-  if (is_writing_paused_ && queue_.size() <= marks_.low_bytes()) {
+  if (is_writing_paused_ && file_ == nullptr && queue_.size() <= marks_.low_bytes()) {
     is_writing_paused_ = false;
     guarded("resume_writing", [this] { protocol_->resume_writing(); });
   }
-  if (!queue_.empty() || feeder_ != nullptr) return;
+  if (!queue_.empty() || feeder_ != nullptr || file_ != nullptr) return;
   if (eof_ == Eof::asked) {
     eof_ = Eof::sent;
     stream_->write_eof();
@@ -331,6 +339,36 @@ void StreamTransport::write_eof() {
   take_over_feeder();
   eof_ = Eof::asked;
   send({});
+}
+
+// Files.
+
+void StreamTransport::begin_file(const FileRange& file) {
+  check_writable();
+  if (state_ != State::open) throw InvalidStateError("sendfile() after close()");
+  take_over_feeder();
+  file_ = &file;
+}
+
+void StreamTransport::end_file() noexcept {
+  file_ = nullptr;
+  if (state_ == State::closing && write_error_) return lose(write_error_, ByteStream::Ending::reset);
+  if (state_ == State::open || state_ == State::closing) on_queue_shrunk();
+}
+
+bool StreamTransport::flush() {
+  send({});
+  if (!queue_.empty() || is_send_blocked_ || is_lost()) return false;
+  if (stream_->may_try(Direction::write)) return true;
+  wait_until_writable();
+  return false;
+}
+
+std::optional<ByteStream::Result> StreamTransport::try_sendfile(const FileRange& file) {
+  const auto result = stream_->try_sendfile(file.file(), file.position(), file.next_chunk_bytes());
+  if (result && result->status == ByteStream::Status::failed) on_write_failed();
+  if (result && result->status == ByteStream::Status::would_block) wait_until_writable();
+  return result;
 }
 
 // Ending.

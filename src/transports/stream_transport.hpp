@@ -9,8 +9,10 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string_view>
 
+#include "net/file_range.hpp"
 #include "transports/byte_stream.hpp"
 #include "transports/member_event.hpp"
 #include "transports/open_transports.hpp"
@@ -44,7 +46,9 @@ class StreamTransport final : public Transport,
   void resume_reading() override;
   bool is_reading() const noexcept override;
   void set_write_buffer_limits(WriteBufferLimits limits) override;
-  std::size_t get_write_buffer_size() const noexcept override { return queue_.size(); }
+  std::size_t get_write_buffer_size() const noexcept override {
+    return queue_.size() + (file_ != nullptr ? file_->left_bytes() : 0);
+  }
   std::any get_extra_info(std::string_view key) const override { return stream_->get_extra_info(key); }
 
   EventLoop& loop() const noexcept { return loop_; }
@@ -83,12 +87,26 @@ class StreamTransport final : public Transport,
   /// Queues the feeder once, instead of sending, when the kernel is ready or writing has ended.  To be called when send()
   /// has left something over.  If somebody else writes meanwhile, the rest is queued before that.
   void arm_feeder(Feeder& feeder) noexcept { feeder_ = &feeder; }
-  void disarm_feeder() noexcept { feeder_ = nullptr; }
+  void disarm_feeder(const Feeder& feeder) noexcept {
+    if (feeder_ == &feeder) feeder_ = nullptr;  // its place may be taken by now
+  }
   std::size_t high_water_bytes() const noexcept { return marks_.high_bytes(); }
-  /// Throws: InvalidStateError - after close() or write_eof().
+  /// Throws: InvalidStateError - after close() or write_eof(), or while a file is being sent.
   void check_writable() const;
+  /// Throws what ended writing, if something has; `operation` is for messages.
+  void check_error(const char* operation) const;
+
+  /// From now on nobody else may write, until end_file().  Throws: InvalidStateError - as check_writable().
+  void begin_file(const FileRange& file);
+  void end_file() noexcept;
+  /// Sends what is queued; whether it is worth trying to send more.  If not, a feeder will be queued when it is.
+  bool flush();
+  /// As ByteStream's, after flush().
+  std::optional<ByteStream::Result> try_sendfile(const FileRange& file);
+
   /// What ended the connection; null while it stands, and after a clean end.
   const std::exception_ptr& lost_error() const noexcept { return lost_error_; }
+  bool is_lost() const noexcept { return state_ >= State::lost; }
   /// Ended by abort() on this side, with whatever was not sent.
   bool was_aborted() const noexcept { return state_ >= State::lost && !lost_error_ && !is_close_called_; }
   /// What ended writing, or null.
@@ -156,7 +174,8 @@ class StreamTransport final : public Transport,
   std::exception_ptr write_error_;
   WaterMarks marks_;
 
-  Feeder* feeder_ = nullptr;  // a stream with more to write than may be queued
+  const FileRange* file_ = nullptr;  // that is being sent
+  Feeder* feeder_ = nullptr;         // a stream with more to write than may be queued
   std::shared_ptr<BaseProtocol> protocol_;
   Protocol* pushed_ = nullptr;  // protocol_, if that is what it is
   BufferedProtocol* buffered_ = nullptr;
