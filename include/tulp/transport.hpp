@@ -41,7 +41,9 @@ class BaseTransport {
  public:
   virtual ~BaseTransport() = default;
 
-  /// Stops reading, sends what is buffered, then connection_lost(null).  May be called twice.
+  /// Stops reading, sends what is buffered, then connection_lost(null).  May be called twice.  What the peer has sent and
+  /// nobody read does not keep it from getting all of that: on TCP, where it would, the socket stays open for up to two
+  /// seconds more, and throws such bytes away.
   virtual void close() = 0;
   virtual bool is_closing() const noexcept = 0;
 

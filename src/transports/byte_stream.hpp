@@ -58,7 +58,12 @@ class ByteStream {
   virtual bool can_write() const noexcept { return true; }
   virtual bool can_write_eof() const noexcept = 0;
   virtual void write_eof() noexcept = 0;
-  enum class Ending : std::uint8_t { orderly, reset };
+  enum class Ending : std::uint8_t {
+    broken,   // what was written last need not arrive
+    orderly,  // all that was written shall
+    slow,     // the same, and the peer was slow to take it
+    reset,    // nothing more shall, and the peer be told so
+  };
   /// Gives the descriptor back; nothing is called after that.
   virtual void close(Ending ending) noexcept = 0;
 

@@ -14,7 +14,7 @@ class PipeStream final : public ByteStream {
   /// Begins to watch `pipe`, which is non-blocking.
   /// Throws: OsError - it cannot be watched.
   PipeStream(EventLoop& loop, UniqueFd pipe, PipeDirection direction);
-  ~PipeStream() override { close(Ending::orderly); }
+  ~PipeStream() override { close(Ending::broken); }
 
   Result try_read(std::span<char> into) noexcept override;
   Result try_write(std::span<const iovec> views) noexcept override;

@@ -8,6 +8,7 @@
 
 #include "net/file_range.hpp"
 #include "net/socket.hpp"
+#include "transports/lingering.hpp"
 
 namespace tulp::detail {
 
@@ -16,16 +17,19 @@ SocketStream::SocketStream(EventLoop& loop, UniqueFd socket, const Address& peer
       socket_(std::move(socket)),
       watch_(socket_.get(), FdWatch::Mode::once),
       peer_(peer),
-      short_means_drained_(peer.family() == AF_INET || peer.family() == AF_INET6) {
+      is_tcp_(peer.family() == AF_INET || peer.family() == AF_INET6) {
   loop_.add_fd(watch_);
 }
 
 ByteStream::Result SocketStream::try_read(std::span<char> into) noexcept {
   const ssize_t got = retry_on_eintr([&] { return sys.recv(socket_.get(), into.data(), into.size(), 0); });
   if (got < 0) return fail("recv", Direction::read);
-  if (got == 0) return {Status::end};
+  if (got == 0) {
+    has_peer_ended_ = true;
+    return {Status::end};
+  }
   const auto bytes = static_cast<std::size_t>(got);
-  if (bytes < into.size() && short_means_drained_) watch_.fell_short(Direction::read);
+  if (bytes < into.size() && is_tcp_) watch_.fell_short(Direction::read);
   return {Status::done, bytes};
 }
 
@@ -43,7 +47,7 @@ ByteStream::Result SocketStream::try_write(std::span<const iovec> views) noexcep
   }
   if (sent < 0) return fail("send", Direction::write);
   const auto bytes = static_cast<std::size_t>(sent);
-  if (bytes < size && short_means_drained_) watch_.fell_short(Direction::write);
+  if (bytes < size && is_tcp_) watch_.fell_short(Direction::write);
   return {Status::done, bytes};
 }
 
@@ -81,10 +85,19 @@ ByteStream::HangUp SocketStream::look_for_hang_up() noexcept {
 
 void SocketStream::write_eof() noexcept { sys.shutdown(socket_.get(), SHUT_WR); }
 
+/// Only edges are told of while nobody waits for them.
+bool SocketStream::may_have_unread() const noexcept {
+  return !has_peer_ended_ && (watch_.may_try(Direction::read) || !watch_.is_edge_triggered);
+}
+
 void SocketStream::close(Ending ending) noexcept {
   if (!socket_) return;
+  const bool is_slow = ending == Ending::slow && !has_peer_ended_;
+  const bool is_unread = (ending == Ending::orderly || ending == Ending::slow) && may_have_unread();
   loop_.remove_fd(watch_);
   if (ending == Ending::reset) reset_on_close(socket_.get());
+  if (is_tcp_ && (is_slow || is_unread) && !loop_.is_closed() && !loop_.belongs_to_parent())
+    loop_.service<LingeringSockets>().close(std::move(socket_), is_slow);
   socket_.reset();
 }
 

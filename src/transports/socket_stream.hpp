@@ -13,7 +13,7 @@ class SocketStream final : public ByteStream {
   /// Begins to watch `socket`, which is non-blocking.  `peer` is whom it is connected to.
   /// Throws: OsError - it cannot be watched.
   SocketStream(EventLoop& loop, UniqueFd socket, const Address& peer);
-  ~SocketStream() override { close(Ending::orderly); }
+  ~SocketStream() override { close(Ending::broken); }
 
   Result try_read(std::span<char> into) noexcept override;
   Result try_write(std::span<const iovec> views) noexcept override;
@@ -34,12 +34,14 @@ class SocketStream final : public ByteStream {
 
  private:
   Result fail(const char* operation, Direction direction) noexcept;
+  bool may_have_unread() const noexcept;
 
   EventLoop& loop_;
   UniqueFd socket_;
   FdWatch watch_;
   Address peer_;
-  bool short_means_drained_;  // TCP: a short read or write says that the next one would block
+  bool is_tcp_;  // where a short read or write says that the next one would block
+  bool has_peer_ended_ = false;
   int error_number_ = 0;
   const char* failed_operation_ = "";
 };

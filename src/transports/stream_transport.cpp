@@ -153,7 +153,7 @@ void StreamTransport::on_end() {
 /// At the other end of a pipe for writing.
 void StreamTransport::on_nobody_reads() {
   write_error_ = make_os_error(EPIPE, "write to " + peer());
-  lose(queue_.empty() ? nullptr : write_error_, ByteStream::Ending::orderly);
+  lose(queue_.empty() ? nullptr : write_error_, ByteStream::Ending::broken);
 }
 
 /// The peer sends no more, but it may still break the connection, or go without having read.
@@ -318,7 +318,7 @@ void StreamTransport::on_queue_shrunk() {
     eof_ = Eof::sent;
     stream_->write_eof();
   }
-  if (state_ == State::closing) lose(nullptr, ByteStream::Ending::orderly);
+  if (state_ == State::closing) lose(nullptr, is_flushing_ ? ByteStream::Ending::slow : ByteStream::Ending::orderly);
 }
 
 void StreamTransport::check_high_water() {
@@ -386,7 +386,7 @@ void StreamTransport::on_write_failed() {
 
 void StreamTransport::break_writing(std::exception_ptr error) noexcept { write_error_ = std::move(error); }
 
-void StreamTransport::fail(std::exception_ptr error) { lose(std::move(error), ByteStream::Ending::orderly); }
+void StreamTransport::fail(std::exception_ptr error) { lose(std::move(error), ByteStream::Ending::broken); }
 
 void StreamTransport::close() {
   is_close_called_ = true;
@@ -397,6 +397,7 @@ void StreamTransport::close() {
   stream_->disarm(Direction::read);
   wake_puller();
   send({});
+  is_flushing_ = state_ == State::closing;
 }
 
 void StreamTransport::abort() { lose(nullptr, ByteStream::Ending::reset); }

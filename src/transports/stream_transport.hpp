@@ -164,8 +164,9 @@ class StreamTransport final : public Transport,
   bool is_send_blocked_ = false;  // the kernel took no more; writable_ is armed
   bool is_writing_paused_ = false;
   bool is_close_called_ = false;
-  bool is_made_ = false;   // connection_made has run
-  bool may_read_ = false;  // and who waited for it has gone on
+  bool is_flushing_ = false;  // the kernel did not take at once what close() found
+  bool is_made_ = false;      // connection_made has run
+  bool may_read_ = false;     // and who waited for it has gone on
   bool is_reading_paused_ = false;
   bool has_peer_ended_ = false;
   ByteStream::Ending ending_ = ByteStream::Ending::orderly;
