@@ -42,6 +42,8 @@ class DatagramTransport : public BaseTransport {
 
   /// Throws: std::invalid_argument - low is above high.
   virtual void set_write_buffer_limits(WriteBufferLimits limits) = 0;
+  /// Both marks, as they are in force.
+  virtual WriteBufferLimits get_write_buffer_limits() const noexcept = 0;
   /// The bytes of the datagrams that wait to be sent; an empty one counts as one.
   virtual std::size_t get_write_buffer_size() const noexcept = 0;
 

@@ -87,6 +87,8 @@ class Transport : public BaseTransport {
 
   /// Throws: std::invalid_argument - low is above high.
   virtual void set_write_buffer_limits(WriteBufferLimits limits) = 0;
+  /// Both marks, as they are in force.
+  virtual WriteBufferLimits get_write_buffer_limits() const noexcept = 0;
   virtual std::size_t get_write_buffer_size() const noexcept = 0;
 };
 

@@ -32,6 +32,7 @@ class SocketDatagramTransport final : public DatagramTransport,
   void set_protocol(std::shared_ptr<BaseProtocol> protocol) override;
   std::shared_ptr<BaseProtocol> get_protocol() const override { return protocol_; }
   void set_write_buffer_limits(WriteBufferLimits limits) override;
+  WriteBufferLimits get_write_buffer_limits() const noexcept override { return marks_.limits(); }
   std::size_t get_write_buffer_size() const noexcept override { return queue_.size_bytes(); }
   void join_group(const MulticastGroup& group) override;
   void leave_group(const MulticastGroup& group) override;

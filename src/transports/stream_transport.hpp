@@ -46,6 +46,7 @@ class StreamTransport final : public Transport,
   void resume_reading() override;
   bool is_reading() const noexcept override;
   void set_write_buffer_limits(WriteBufferLimits limits) override;
+  WriteBufferLimits get_write_buffer_limits() const noexcept override { return marks_.limits(); }
   std::size_t get_write_buffer_size() const noexcept override {
     return queue_.size() + (file_ != nullptr ? file_->left_bytes() : 0);
   }

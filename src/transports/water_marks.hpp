@@ -19,6 +19,7 @@ class WaterMarks {
     high_bytes_ = high;
     low_bytes_ = low;
   }
+  WriteBufferLimits limits() const noexcept { return {.high_bytes = high_bytes_, .low_bytes = low_bytes_}; }
   /// Above this much writing pauses.
   std::size_t high_bytes() const noexcept { return high_bytes_; }
   /// At this much it goes on.

@@ -495,6 +495,7 @@ TEST_CASE_METHOD(FullPeer, "a lower limit pauses at once, a higher one resumes")
   transport = open(protocol, {.remote_addr = peer.address()});
   fill();
   transport->set_write_buffer_limits({.high_bytes = 0});
+  CHECK(transport->get_write_buffer_limits().low_bytes == 0U);
   CHECK(protocol->trace == Trace{"made", "pause"});
   transport->set_write_buffer_limits({.high_bytes = 1000});
   CHECK(protocol->trace == Trace{"made", "pause", "resume"});

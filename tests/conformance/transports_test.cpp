@@ -198,6 +198,18 @@ TEST_CASE_METHOD(Writing, "abort drops what is buffered, sends a reset, and conn
   CHECK(peer.error == ECONNRESET);
 }
 
+TEST_CASE_METHOD(Writing, "close and abort may be called twice, and after the end") {
+  const bool is_abort = GENERATE(false, true);
+  for (int i = 0; i < 3; ++i) {
+    is_abort ? transport->abort() : transport->close();
+    is_abort ? transport->abort() : transport->close();
+    transport->write_eof();  // nothing, after that
+    until([&] { return protocol->is_lost(); });
+  }
+  CHECK(protocol->lost_calls == 1);
+  CHECK(protocol->lost_with == nullptr);
+}
+
 TEST_CASE_METHOD(Writing, "abort after close cuts the flushing short") {
   fill(100'000);
   transport->close();
@@ -320,6 +332,22 @@ TEST_CASE_METHOD(Writing, "one limit gives the other: low is a quarter of high, 
   end();
 }
 
+TEST_CASE_METHOD(Writing, "get_write_buffer_limits gives both marks, also the one that followed from the other") {
+  auto check = [&](std::size_t low, std::size_t high) {
+    const WriteBufferLimits limits = transport->get_write_buffer_limits();
+    CHECK(limits.low_bytes == low);
+    CHECK(limits.high_bytes == high);
+  };
+  check(16 * 1024, 64 * 1024);
+  transport->set_write_buffer_limits({.high_bytes = 4000});
+  check(1000, 4000);
+  transport->set_write_buffer_limits({.low_bytes = 10});
+  check(10, 40);
+  CHECK_THROWS_AS(transport->set_write_buffer_limits({.high_bytes = 10, .low_bytes = 11}), std::invalid_argument);
+  check(10, 40);
+  end();
+}
+
 TEST_CASE_METHOD(Writing, "the low-water mark that was set decides when writing resumes") {
   transport->set_write_buffer_limits({.high_bytes = 100'000, .low_bytes = 90'000});
   fill(100'001);
@@ -407,6 +435,20 @@ TEST_CASE_METHOD(Writing, "get_extra_info knows sockname, peername and socket, a
   CHECK_FALSE(transport->get_extra_info("nothing of that name").has_value());
   CHECK_FALSE(transport->get_extra_info<int>("sockname"));  // another type
   end();
+}
+
+TEST_CASE_METHOD(Writing, "in connection_lost all is still known of a transport, and after it who the peer was") {
+  const auto peername = transport->get_extra_info<Address>("peername").value();
+  protocol->on_lost = [&] {
+    CHECK(transport->get_extra_info<Address>("peername") == peername);
+    CHECK(transport->get_extra_info<Address>("sockname").has_value());
+    CHECK(transport->get_extra_info<int>("socket").has_value());
+  };
+  end();
+  CHECK(protocol->lost_calls == 1);
+  CHECK(transport->get_extra_info<Address>("peername") == peername);
+  CHECK_FALSE(transport->get_extra_info<Address>("sockname"));
+  CHECK_FALSE(transport->get_extra_info<int>("socket"));
 }
 
 TEST_CASE_METHOD(Writing, "a transport's socket is non-blocking, close-on-exec and without delay") {
