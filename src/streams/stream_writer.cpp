@@ -72,6 +72,31 @@ void write_piece(Stream& stream, detail::TaskControl& me, std::string_view data)
   wait_until_drained(stream);
 }
 
+/// In this task's turn: all of it in one call, if the kernel takes it; then one piece after another.
+void write_pieces(Stream& stream, detail::TaskControl& me, std::span<const std::string_view> pieces) {
+  StreamTransport& transport = stream.transport();
+  std::size_t size = 0;
+  for (const std::string_view piece : pieces) size += piece.size();
+  if (transport.may_gather(size)) {
+    check_writable(stream);
+    for (const std::string_view piece : pieces) transport.gather(piece);
+    return;
+  }
+  detail::begin_operation(me);
+  check_writable(stream);
+  detail::Pieces rest(pieces);
+  for (transport.send(rest); !rest.empty(); transport.send(rest)) {
+    std::string_view data = rest.front();
+    if (data.size() > transport.high_water_bytes()) data = feed(transport, data, rest.is_front_begun());
+    transport.enqueue(data);
+    rest.consume_front();
+    check_error(transport);
+    wait_until_drained(stream);
+  }
+  check_error(transport);
+  wait_until_drained(stream);
+}
+
 }  // namespace
 
 StreamWriter::StreamWriter(std::shared_ptr<detail::Stream> stream) : stream_(std::move(stream)) {}
@@ -95,7 +120,7 @@ void StreamWriter::write(std::string_view data) {
 void StreamWriter::writelines(std::span<const std::string_view> pieces) {
   detail::TaskControl& me = detail::require_task("StreamWriter::writelines");
   const detail::Turns::Turn turn(stream_->write_turns());
-  for (const std::string_view piece : pieces) write_piece(*stream_, me, piece);
+  write_pieces(*stream_, me, pieces);
 }
 
 void StreamWriter::write_nowait(std::string_view data) {

@@ -21,6 +21,9 @@ class Pieces {
   /// What is left of the first one; never empty.
   std::string_view front() const noexcept { return pieces_.front().substr(consumed_of_first_); }
 
+  /// Whether a part of the first one has been consumed.
+  bool is_front_begun() const noexcept { return consumed_of_first_ > 0; }
+
   /// Puts what is left into `views`, as far as there is room; how many views that takes.
   std::size_t put_into(std::span<iovec> views) const noexcept {
     std::size_t count = 0;

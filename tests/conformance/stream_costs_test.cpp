@@ -135,6 +135,27 @@ TEST_CASE_METHOD(NetTest, "a transport's writelines is one system call, which ta
   settle();
 }
 
+TEST_CASE_METHOD(NetTest, "a stream's writelines of more than may be gathered is one system call, with what waits") {
+  run([&] {
+    auto s = open_stream();
+    const std::string memory = pattern(100'000);
+    std::vector<std::string_view> pieces;
+    for (std::size_t i = 0; i < 10; ++i) pieces.push_back(std::string_view(memory).substr(i * 10'000, 10'000));
+    const CountedCalls calls;
+    s.writer.write("waits");
+    s.writer.writelines(pieces);
+    CHECK(calls.sends == 1);
+    CHECK(s.writer.transport().get_write_buffer_size() == 0);
+    s.writer.writelines(std::vector<std::string_view>(10, "small"));
+    CHECK(calls.sends == 1);
+    s.writer.drain();
+    CHECK(calls.sends == 2);
+    while (s.peer.collect().size() < 5 + memory.size() + 50) sleep(0s);
+    CHECK(s.peer.received.substr(0, 5 + memory.size()) == "waits" + memory);
+    s.writer.close();
+  });
+}
+
 TEST_CASE_METHOD(NetTest, "writelines of more pieces than a system call takes needs no more calls than it must") {
   auto protocol = std::make_shared<Recorder>();
   Peer peer = connect(protocol);

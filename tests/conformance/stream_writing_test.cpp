@@ -122,6 +122,45 @@ TEST_CASE_METHOD(NetTest, "writing from a callback or another task is sent witho
   });
 }
 
+TEST_CASE_METHOD(NetTest, "writelines of more than may be queued parks, in bounded memory, and keeps the order") {
+  run([&] {
+    auto s = open_narrow_stream();
+    std::string expected = "gathered";
+    std::vector<std::string> memory;
+    for (const std::size_t size : {300'000, 0, 10, 50'000, 50'000, 1, 50'000, 200'000, 7})
+      expected += memory.emplace_back(pattern(size, static_cast<std::uint32_t>(memory.size())));
+    const std::vector<std::string_view> pieces(memory.begin(), memory.end());
+    s.writer.write("gathered");
+    auto writing = create_task([&] { s.writer.writelines(pieces); });
+    let_others_run(3);
+    CHECK_FALSE(writing.done());
+    collect_until(s.peer, [&] {
+      CHECK(s.writer.transport().get_write_buffer_size() <= 64 * 1024 + 50'000);
+      return s.peer.received.size() >= expected.size();
+    });
+    await(writing);
+    CHECK(same(s.peer.received, expected));
+    s.writer.close();
+  });
+}
+
+TEST_CASE_METHOD(NetTest, "a writelines that is cancelled inside a large piece breaks the writer") {
+  run([&] {
+    auto s = open_narrow_stream();
+    const std::string large = pattern(1'000'000);
+    const std::vector<std::string_view> pieces{"before", large, "after"};
+    auto writing = create_task([&] { s.writer.writelines(pieces); });
+    let_others_run(3);
+    REQUIRE_FALSE(writing.done());
+    writing.cancel();
+    CHECK_THROWS_AS(await(writing), FutureCancelledError);
+    CHECK_THROWS_AS(s.writer.write("more"), OsError);
+    s.writer.close();
+    collect_until(s.peer, [&] { return s.peer.is_over(); });
+    CHECK(s.peer.error == ECONNRESET);
+  });
+}
+
 TEST_CASE_METHOD(NetTest, "writelines is the same as its pieces one after another") {
   run([&] {
     auto s = open_stream();
