@@ -29,7 +29,7 @@ PipeStream::PipeStream(EventLoop& loop, UniqueFd pipe, PipeDirection direction)
       pipe_(std::move(pipe)),
       watch_(pipe_.get(), FdWatch::Mode::once),
       direction_(direction),
-      short_means_drained_(is_fifo(pipe_.get())) {
+      is_fifo_(is_fifo(pipe_.get())) {
   if (can_write()) ignore_broken_pipes();
   loop_.add_fd(watch_);
 }
@@ -37,11 +37,11 @@ PipeStream::PipeStream(EventLoop& loop, UniqueFd pipe, PipeDirection direction)
 ByteStream::Result PipeStream::try_read(std::span<char> into) noexcept {
   if (!can_read()) return look_for_reader();
   const ssize_t got = retry_on_eintr([&] { return sys.read(pipe_.get(), into.data(), into.size()); });
-  if (got < 0 && errno == EIO) return {Status::end};  // the other end of a pseudo-terminal has been closed
+  if (got < 0 && errno == EIO && !is_fifo_) return {Status::end};  // the other end of a pseudo-terminal has been closed
   if (got < 0) return fail("read", Direction::read);
   if (got == 0) return {Status::end};
   const auto bytes = static_cast<std::size_t>(got);
-  if (bytes < into.size() && short_means_drained_) watch_.fell_short(Direction::read);
+  if (bytes < into.size() && is_fifo_) watch_.fell_short(Direction::read);
   return {Status::done, bytes};
 }
 
@@ -60,7 +60,7 @@ ByteStream::Result PipeStream::try_write(std::span<const iovec> views) noexcept 
       retry_on_eintr([&] { return sys.writev(pipe_.get(), views.data(), static_cast<int>(views.size())); });
   if (written < 0) return fail("write", Direction::write);
   const auto bytes = static_cast<std::size_t>(written);
-  if (bytes < size && short_means_drained_) watch_.fell_short(Direction::write);
+  if (bytes < size && is_fifo_) watch_.fell_short(Direction::write);
   return {Status::done, bytes};
 }
 

@@ -38,7 +38,7 @@ class PipeStream final : public ByteStream {
   UniqueFd pipe_;
   FdWatch watch_;
   PipeDirection direction_;
-  bool short_means_drained_;  // a pipe; not so a terminal, which gives a line at a time
+  bool is_fifo_;  // there a short read means drained; a terminal gives a line at a time, and ends with EIO
   int error_number_ = 0;
   const char* failed_operation_ = "";
 };

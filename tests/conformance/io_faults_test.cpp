@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <sys/epoll.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <climits>
@@ -280,6 +281,28 @@ TEST_CASE_METHOD(Faults, "a failing recv and a failing send are errors with thei
       s.writer.close();
       other.writer.close();
     }
+  });
+}
+
+TEST_CASE_METHOD(Faults, "an error of reading a pipe is told, and not taken for its end as that of a terminal is") {
+  run([] {
+    int ends[2];
+    REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
+    auto reader = open_read_pipe(ends[0]);
+    static int failing;
+    failing = ends[0];
+    const PatchedSystem patched;
+    sys.read = [](int fd, void* into, size_t size) {
+      return fd == failing ? (errno = EIO, ssize_t{-1}) : ::read(fd, into, size);
+    };
+    CHECK(::write(ends[1], "x", 1) == 1);
+    try {
+      reader.read();
+      FAIL("it was read");
+    } catch (const OsError& error) {
+      CHECK(error.code().value() == EIO);
+    }
+    ::close(ends[1]);
   });
 }
 
