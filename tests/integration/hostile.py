@@ -1,5 +1,5 @@
-"""Byte streams between two programs, with everything about their timing left to chance, by seed: sizes from one byte on,
-pauses, ends in either order, resets and deaths.  What was received is compared with what was sent by digest."""
+"""Byte streams between two programs, with everything about their timing left to chance, by seed: sizes from one byte
+on, pauses, ends in either order, resets and deaths.  What was received is compared with what was sent by digest."""
 import asyncio
 import contextlib
 import hashlib
@@ -365,7 +365,8 @@ async def relay_to_program(pick, family, folder, form, last, name, most):
     pipe = asyncio.subprocess.PIPE
     async with listening_program(family, folder, name, pick) as (place, server):
         async with program(RELAY, form, "connect", place, *last, stdin=pipe, stdout=pipe) as client:
-            await converse(End.of(server), End.of(client), pick, most, is_a_first=name == "nc")   # nc -l ends with its client
+            # nc -l ends with its client.
+            await converse(End.of(server), End.of(client), pick, most, is_a_first=name == "nc")
             assert (await server.wait(), await client.wait()) == (0, 0), (server.returncode, client.returncode)
 
 

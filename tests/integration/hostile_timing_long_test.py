@@ -1,4 +1,4 @@
-"""As hostile_timing_test.py with more and longer conversations, each time others.  TULP_SEED repeats one that failed."""
+"""As hostile_timing_test.py with more and longer conversations, each time others.  TULP_SEED repeats them."""
 import asyncio
 import os
 import random
