@@ -16,6 +16,7 @@
 #include <tulp/protocol.hpp>
 #include <tulp/run.hpp>
 #include <tulp/sendfile.hpp>
+#include <tulp/serve.hpp>
 #include <tulp/server.hpp>
 #include <tulp/sock.hpp>
 #include <tulp/stream.hpp>

@@ -25,13 +25,11 @@ void* enter(void* argument) {
   return nullptr;
 }
 
-}  // namespace
-
-int start_thread(const char* name, void (*run)(void*), void* argument) {
+int create(int detach_state, const char* name, void (*run)(void*), void* argument) {
   auto start = std::make_unique<Start>(Start{name, run, argument});
   pthread_attr_t attributes;
   ::pthread_attr_init(&attributes);
-  ::pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+  ::pthread_attr_setdetachstate(&attributes, detach_state);
   sigset_t all, before;
   ::sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, &before);  // the new thread inherits it
@@ -41,6 +39,16 @@ int start_thread(const char* name, void (*run)(void*), void* argument) {
   ::pthread_attr_destroy(&attributes);
   if (error == 0) static_cast<void>(start.release());
   return error;
+}
+
+}  // namespace
+
+int start_thread(const char* name, void (*run)(void*), void* argument) {
+  return create(PTHREAD_CREATE_DETACHED, name, run, argument);
+}
+
+int start_joinable_thread(const char* name, void (*run)(void*), void* argument) {
+  return create(PTHREAD_CREATE_JOINABLE, name, run, argument);
 }
 
 }  // namespace tulp

@@ -8,12 +8,13 @@
 #include "net/connect.hpp"
 #include "net/listen.hpp"
 #include "streams/stream.hpp"
+#include "streams/stream_server.hpp"
 #include "transports/listener.hpp"
 
 namespace tulp {
 
 using detail::Stream;
-using Handler = std::function<void(StreamReader, StreamWriter)>;
+using Handler = detail::StreamHandler;
 
 namespace {
 
@@ -33,21 +34,27 @@ void handle(const Handler& handler, StreamReader reader, StreamWriter writer, co
 
 Server serve(Handler handler, detail::Bind bind, const ServerOptions& options, const void* caller) {
   EventLoop& loop = detail::require_task("start_server").loop();
-  auto shared_handler = std::make_shared<const Handler>(std::move(handler));
-  auto accept = [&loop, shared_handler, limit = options.limit_bytes, caller](
-                    std::unique_ptr<detail::ByteStream> bytes, const std::shared_ptr<detail::Client>& client) {
-    auto stream = Stream::open(loop, std::move(bytes));
-    auto work = [handling = detail::Client::Handling(client), shared_handler, reader = StreamReader(stream, limit),
-                 writer = StreamWriter(stream)]() mutable {
-      handle(*shared_handler, std::move(reader), std::move(writer), handling.client());
-    };
-    client->on_handler_started(detail::start_task(loop, {}, caller, std::move(work)));
-    return stream->transport().shared_from_this();
-  };
-  return Server(detail::Listener::open(loop, bind(), options, std::move(accept)));
+  return detail::open_stream_server(loop, std::move(handler), std::move(bind), options, caller);
 }
 
 }  // namespace
+
+Server detail::open_stream_server(EventLoop& loop, Handler handler, Bind bind, const ServerOptions& options,
+                                  const void* caller, std::shared_ptr<Traffic> traffic) {
+  auto shared_handler = std::make_shared<const Handler>(std::move(handler));
+  auto accept = [&loop, shared_handler, limit = options.limit_bytes, caller, traffic = std::move(traffic)](
+                    std::unique_ptr<ByteStream> bytes, const std::shared_ptr<Client>& client) {
+    if (traffic) bytes = std::make_unique<CountedStream>(std::move(bytes), traffic);
+    auto stream = Stream::open(loop, std::move(bytes));
+    auto work = [handling = Client::Handling(client), shared_handler, reader = StreamReader(stream, limit),
+                 writer = StreamWriter(stream)]() mutable {
+      handle(*shared_handler, std::move(reader), std::move(writer), handling.client());
+    };
+    client->on_handler_started(start_task(loop, {}, caller, std::move(work)));
+    return stream->transport().shared_from_this();
+  };
+  return Server(Listener::open(loop, bind(), options, std::move(accept)));
+}
 
 // Each asks for its task first: a socket that is given away must not be lost because there is none.
 

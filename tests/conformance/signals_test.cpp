@@ -10,19 +10,8 @@
 using namespace tulp;
 using namespace tulp::test;
 
-namespace {
-/// A descriptor that signals arrive on is kept for the next loop, for the process's life: the tests' count of descriptors
-/// begins when there is one.
-struct Warm {
-  Warm() {
-    const auto loop = new_event_loop();
-    loop->add_signal_handler(SIGUSR1, [] {});
-  }
-};
-}  // namespace
-
 TEST_CASE("a signal handler runs as an ordinary callback, and may use all of the loop") {
-  const Warm warm;
+  const WarmSignals warm;
   LoopTest test;
   EventLoop& loop = test.loop();
   std::vector<int> seen;
@@ -39,7 +28,7 @@ TEST_CASE("a signal handler runs as an ordinary callback, and may use all of the
 }
 
 TEST_CASE("adding a handler again replaces the former one") {
-  const Warm warm;
+  const WarmSignals warm;
   LoopTest test;
   EventLoop& loop = test.loop();
   int first = 0, second = 0;
@@ -59,7 +48,7 @@ TEST_CASE("adding a handler again replaces the former one") {
 }
 
 TEST_CASE("signals are seen as often as they arrived, in that order") {
-  const Warm warm;
+  const WarmSignals warm;
   LoopTest test;
   EventLoop& loop = test.loop();
   std::vector<int> seen, raised;
@@ -74,7 +63,7 @@ TEST_CASE("signals are seen as often as they arrived, in that order") {
 }
 
 TEST_CASE("of more signals than can wait repeats merge, but each number is seen") {
-  const Warm warm;
+  const WarmSignals warm;
   LoopTest test;
   EventLoop& loop = test.loop();
   constexpr int more_than_a_pipe_holds = 70'000;
@@ -94,7 +83,7 @@ TEST_CASE("of more signals than can wait repeats merge, but each number is seen"
 }
 
 TEST_CASE("a handler that is removed does not run, though its signal has arrived, and is destroyed at once") {
-  const Warm warm;
+  const WarmSignals warm;
   LoopTest test;
   EventLoop& loop = test.loop();
   auto held = std::make_shared<int>();
@@ -128,7 +117,7 @@ TEST_CASE("a signal that one loop has left behind is not heard by the next") {
 }
 
 TEST_CASE("signals that cannot be are refused: no such number, and those that cannot be caught") {
-  const Warm warm;
+  const WarmSignals warm;
   LoopTest test;
   EventLoop& loop = test.loop();
   const auto nothing = [] {};
