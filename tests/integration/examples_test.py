@@ -5,9 +5,11 @@ import pathlib
 import socket
 import subprocess
 import sys
+import threading
+import time
 import unittest
 
-from programs import SKIPPED, TULP, RawServer
+from programs import SKIPPED, TULP, RawServer, reset
 
 FOLDER = pathlib.Path(TULP).parents[2] / "examples"
 
@@ -17,13 +19,35 @@ def output_of(name, *args):
 
 
 @contextlib.contextmanager
-def running(name):
-    """A server; gives the port that it prints."""
-    with subprocess.Popen([FOLDER / name], stdout=subprocess.PIPE) as process:
+def started(name, *args, **options):
+    with subprocess.Popen([FOLDER / name, *map(str, args)], stdout=subprocess.PIPE, **options) as process:
         try:
-            yield int(process.stdout.readline().decode().rpartition(":")[2])
+            yield process
         finally:
             process.terminate()
+
+
+def port_of(server):
+    """The port that a server prints."""
+    return int(server.stdout.readline().decode().rpartition(":")[2])
+
+
+@contextlib.contextmanager
+def running(name, *args):
+    with started(name, *args) as process:
+        yield port_of(process)
+
+
+def connected(port):
+    return socket.create_connection(("127.0.0.1", port), timeout=60)
+
+
+def answer_to(port, request):
+    """All that a server says to a client that asks nothing more."""
+    with connected(port) as connection:
+        connection.sendall(request)
+        connection.shutdown(socket.SHUT_WR)
+        return connection.makefile("rb").read()
 
 
 class Examples(unittest.TestCase):
@@ -40,9 +64,9 @@ class Examples(unittest.TestCase):
         self.assertEqual(output_of("virtual_time"), "20 times 17 minutes have passed\n")
 
     def test_echo(self):
-        for name in "echo_stream", "echo_protocol":
+        for name in "echo_stream", "tcp_echo":
             with self.subTest(name), running(name) as port:
-                with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+                with connected(port) as connection:
                     for data in b"hello", b"x" * 100_000:
                         connection.sendall(data)
                         received = b""
@@ -51,6 +75,118 @@ class Examples(unittest.TestCase):
                         self.assertEqual(received, data)
                     connection.shutdown(socket.SHUT_WR)
                     self.assertEqual(connection.recv(1), b"")
+
+    def test_tcp_echo_asks_itself(self):
+        with running("tcp_echo") as port:
+            self.assertEqual(output_of("tcp_echo", "127.0.0.1", port),
+                             "received: This is the message. It will be echoed.\n")
+
+    def test_tcp_echo_asks_nobody(self):
+        with socket.socket() as nobody:
+            nobody.bind(("127.0.0.1", 0))
+            port = str(nobody.getsockname()[1])
+            result = subprocess.run([FOLDER / "tcp_echo", "127.0.0.1", port], capture_output=True, timeout=60, check=False)
+        self.assertEqual((result.returncode, result.stderr.decode()),
+                         (1, f"error: connect 127.0.0.1:{port}: Connection refused\n"))
+
+    def test_tcp_echo_to_many_who_do_not_read_at_once(self):
+        data = bytes(range(256)) * 40_000
+        with running("tcp_echo") as port, contextlib.ExitStack() as all_of_them:
+            connections = [all_of_them.enter_context(connected(port)) for _ in range(10)]
+
+            def send(connection):
+                connection.sendall(data)
+                connection.shutdown(socket.SHUT_WR)
+
+            senders = [threading.Thread(target=send, args=(connection,)) for connection in connections]
+            for sender in senders:
+                sender.start()
+            for connection in connections:
+                self.assertTrue(connection.makefile("rb").read() == data)
+            for sender in senders:
+                sender.join()
+
+    def test_simple_tcp_server(self):
+        self.assertEqual(output_of("simple_tcp_server").splitlines(), [
+            "> add 1.5 2", "< 3.5", "> repeat 3 hello", "< 1. hello", "< 2. hello", "< 3. hello", "< end", "> sing",
+            "< bad command"])
+
+    def test_source_and_sink(self):
+        with started("sink") as sink:
+            port = port_of(sink)
+            for _ in range(3):
+                self.assertRegex(output_of("source", "127.0.0.1", port, 20), r"^20 MB in [0-9.e-]+ s\n$")
+            sink.terminate()
+            self.assertEqual(sink.stdout.read(), b"60000000 bytes from 3 connections\n")
+            self.assertEqual(sink.wait(timeout=60), 0)
+
+    def test_source_whose_sink_has_had_enough(self):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+            with started("source", "127.0.0.1", port, stderr=subprocess.PIPE) as source:
+                sink, _ = listener.accept()
+                sink.recv(65536)
+                reset(sink)
+                output, errors = source.communicate(timeout=60)
+        self.assertRegex(output.decode(), r"^\d+ MB in [0-9.e-]+ s\n$")
+        self.assertRegex(errors.decode(), f"127.0.0.1:{port}: (Connection reset by peer|Broken pipe)")
+        self.assertEqual(source.returncode, 0)
+
+    def test_cachesvr(self):
+        long_value = b"x" * 1_000_000
+        with running("cachesvr") as port:
+            for request, answer in [
+                (b"get a\n", b"none\n"),
+                (b"set a 5\nb\n\0cdget a\n", b"ok\nvalue 5\nb\n\0cd"),
+                (b"set empty 0\nget empty\n", b"ok\nvalue 0\n"),
+                (b"delete a\ndelete a\nget a\n", b"ok\nnone\nnone\n"),
+                (b"set long 1000000\n" + long_value + b"get long\n", b"ok\nvalue 1000000\n" + long_value),
+                (b"set a 1000001\n", b"error: bad request\n"),
+                (b"set a 99999999999999999999\n", b"error: bad request\n"),
+                (b"set a -1\n", b"error: bad request\n"),
+                (b"get\n", b"error: bad request\n"),
+                (b"\n", b"error: bad request\n"),
+                (b"set a 10\nabc", b""),   # it has gone in the middle
+                (b"get a\n", b"none\n"),
+            ]:
+                with self.subTest(request[:30]):
+                    self.assertEqual(answer_to(port, request), answer)
+            with connected(port) as endless:
+                endless.sendall(b"x" * 1001)
+                self.assertRegex(endless.makefile("rb").read(), b"^error: no separator within the limit of 1000 bytes")
+
+    def test_cachesvr_hangs_up_on_who_is_slow(self):
+        with running("cachesvr") as port, connected(port) as silent, connected(port) as dripping:
+            begin = time.monotonic()
+            for byte in b"get a line that does not end" * 2:
+                try:
+                    dripping.sendall(bytes([byte]))
+                except OSError:
+                    break
+                time.sleep(0.2)
+            self.assertLess(time.monotonic() - begin, 10)
+            self.assertEqual(silent.recv(1), b"")
+
+    def test_cacheclt_outlives_its_server(self):
+        with started("cachesvr") as server:
+            port = port_of(server)
+            with started("cacheclt", "127.0.0.1", port, 200, stderr=subprocess.PIPE) as client:
+                time.sleep(0.1)   # somewhere in the middle of its rounds
+                server.kill()
+                server.wait()
+                time.sleep(0.1)
+                with running("cachesvr", port):
+                    output, errors = client.communicate(timeout=60)
+        self.assertEqual((output, client.returncode), (b"all is well\n", 0))
+        self.assertIn(b"; once more in ", errors)
+
+    def test_cacheclt_gives_up_in_the_end(self):
+        with socket.socket() as nobody:
+            nobody.bind(("127.0.0.1", 0))
+            result = subprocess.run([FOLDER / "cacheclt", "127.0.0.1", str(nobody.getsockname()[1]), "1"],
+                                    capture_output=True, timeout=60, check=False)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("Connection refused", result.stderr.decode().splitlines()[-1])
 
     def test_udp_echo(self):
         with running("udp_echo") as port:
