@@ -3,8 +3,10 @@
 #include <tulp/task.hpp>
 #include <tulp/wait.hpp>
 
+#include <algorithm>
 #include <iterator>
 #include <optional>
+#include <random>
 #include <ranges>
 #include <string>
 #include <string_view>
@@ -260,4 +262,60 @@ TEST_CASE_METHOD(NetTest, "readuntil refuses to look for nothing, or for an empt
     CHECK(s.reader.readuntil({"\n"}) == "x\n");
     s.writer.close();
   });
+}
+
+TEST_CASE_METHOD(
+    NetTest, "random records, separators, limits and pieces: what is read is what stands in the text, to the byte") {
+  for (unsigned seed = 1; seed <= 60; ++seed) {
+    INFO("seed " << seed);
+    std::minstd_rand random(seed);
+    const auto some_text = [&](std::size_t longest) {
+      std::string text(1 + random() % longest, ' ');
+      for (char& c : text) c = "ab\r\n"[random() % 4];
+      return text;
+    };
+    const std::string text = some_text(400);
+    std::vector<std::string> separators;
+    for (auto i = 1 + random() % 3; i > 0; --i) separators.push_back(some_text(4));
+    const std::vector<std::string_view> views(separators.begin(), separators.end());
+    const std::size_t limit = 1 + random() % 40;
+    /// Where the first record from `at` on ends; beyond the text if it does not.
+    const auto end_of_record = [&](std::size_t at) {
+      std::size_t end = text.size() + 1;
+      for (const std::string& separator : separators)
+        if (const auto found = text.find(separator, at); found != std::string::npos)
+          end = std::min(end, found + separator.size());
+      return end;
+    };
+    run([&] {
+      auto s = open_stream({.limit_bytes = limit});
+      auto sending = create_task([&, pieces = std::minstd_rand(seed)]() mutable {
+        for (std::size_t at = 0, size = 0; at < text.size(); at += size) {
+          size = 1 + pieces() % 30;
+          s.peer.send(std::string_view(text).substr(at, size));
+          let_others_run(static_cast<int>(pieces() % 3));
+        }
+        s.peer.half_close();
+      });
+      std::string read;
+      while (read.size() < text.size()) {
+        const std::size_t begin = read.size(), end = end_of_record(begin);
+        try {
+          read += s.reader.readuntil(views);
+          CHECK(read.size() == end);
+          CHECK(end - begin <= limit);
+        } catch (const LimitOverrunError& error) {
+          CHECK(std::min(end, text.size()) - begin > limit);
+          CHECK(begin + error.consumed() < end);
+          read += s.reader.readexactly(std::max<std::size_t>(error.consumed(), 1));
+        } catch (const IncompleteReadError& error) {
+          CHECK(end > text.size());
+          read += error.partial();
+        }
+        CHECK(text.starts_with(read));
+      }
+      await(sending);
+      s.writer.close();
+    });
+  }
 }
