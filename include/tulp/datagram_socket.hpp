@@ -68,7 +68,7 @@ class DatagramSocket {
   /// Parks, Cancel: as sendto().  Throws: as sendto(), of the first one.
   std::size_t sendmmsg(std::span<const OutgoingDatagram> datagrams);
 
-  /// From now on a call that waits longer for a datagram throws TimeoutError.  Duration::max() is for ever.
+  /// From now on a call that waits longer in all for a datagram throws TimeoutError.  Duration::max() is for ever.
   void set_read_timeout(Duration timeout);
 
   /// As those of DatagramTransport.

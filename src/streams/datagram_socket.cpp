@@ -7,7 +7,7 @@
 #include <optional>
 
 #include "net/datagram.hpp"
-#include "streams/park_within.hpp"
+#include "streams/park_until.hpp"
 #include "streams/turns.hpp"
 #include "transports/datagram_channel.hpp"
 #include "transports/datagram_queue.hpp"
@@ -126,14 +126,16 @@ class Receiving {
 
   void wait() {
     throw_if_cancelled();
+    if (!deadline_) deadline_ = state_.timeout.is_never() ? TimePoint::max() : after(me_.loop().time(), state_.timeout);
     ChannelPark wait(state_.channel, Direction::read, me_);
-    if (!park_within(wait, me_, state_.timeout) && !state_.channel.may_try(Direction::read) && state_.channel.is_open())
+    if (!park_until(wait, me_, *deadline_) && !state_.channel.may_try(Direction::read) && state_.channel.is_open())
       throw TimeoutError("recvfrom " + state_.peer() + " timed out");
   }
 
   DatagramSocketState& state_;
   TaskControl& me_;
   DatagramBatch& batch_;
+  std::optional<TimePoint> deadline_;  // once it has waited
 };
 
 ReceivedDatagram put_into(std::span<char> memory, const DatagramBatch::Datagram& datagram) {

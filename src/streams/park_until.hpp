@@ -1,4 +1,4 @@
-// park_within: parks with a limit.  Floor 8, streams.
+// park_until: parks with a limit.  Floor 8, streams.
 #pragma once
 #include <tulp/detail/task_control.hpp>
 #include <tulp/duration.hpp>
@@ -24,11 +24,6 @@ inline bool park_until(Park& wait, TaskControl& me, TimePoint deadline) {
   } const running(me, deadline);
   park(wait);
   return running.timer.is_scheduled();
-}
-
-/// As park_until(), for `limit` from now on.
-inline bool park_within(Park& wait, TaskControl& me, Duration limit) {
-  return park_until(wait, me, limit.is_never() ? TimePoint::max() : after(me.loop().time(), limit));
 }
 
 }  // namespace tulp::detail

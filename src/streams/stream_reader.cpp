@@ -8,7 +8,7 @@
 #include <optional>
 #include <utility>
 
-#include "streams/park_within.hpp"
+#include "streams/park_until.hpp"
 #include "streams/stream.hpp"
 
 namespace tulp {

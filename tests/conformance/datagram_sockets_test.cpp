@@ -323,6 +323,33 @@ TEST_CASE_METHOD(DatagramTest,
   });
 }
 
+TEST_CASE("datagrams that prove to be broken when they are fetched do not prolong a read timeout") {
+  DatagramTest test(LoopKind::foreign);
+  test.run([&] {
+    const DatagramPeer peer;
+    DatagramSocket socket = open_at("127.0.0.1");
+    socket.set_read_timeout(10s);
+    const PatchedSystem patched;
+    sys.recvmsg = [](int fd, msghdr* message, int flags) {
+      return ::recvmsg(fd, message, flags) < 0 ? -1 : (errno = EAGAIN, ssize_t{-1});
+    };
+    sys.recvmmsg = [](int fd, mmsghdr* messages, unsigned count, int flags, timespec* limit) {
+      return ::recvmmsg(fd, messages, count, flags, limit) < 0 ? -1 : (errno = EAGAIN, -1);
+    };
+    auto dripping = create_task([&] {
+      for (;;) {
+        peer.send("x", address_of(socket));
+        let_others_run(3);
+        sleep(3s);
+      }
+    });
+    const TimePoint begin = test.loop().time();
+    CHECK_THROWS_AS(socket.recvfrom(), TimeoutError);
+    CHECK(test.loop().time() - begin == 10s);
+    dripping.cancel();
+  });
+}
+
 TEST_CASE_METHOD(DatagramTest, "close() wakes who is parked with ECANCELED, and so does every call after it") {
   run([&] {
     const DatagramPeer peer(unused_unix_address());
