@@ -75,7 +75,7 @@ class Reading {
   Reading& operator=(const Reading&) = delete;
   ~Reading() { state_.is_busy = false; }
 
-  /// At least one byte straight from the transport, whose buffer is empty; 0 at the end of the stream.
+  /// At least one byte straight from the transport, behind those in the buffer; 0 at the end of the stream.
   std::size_t receive(std::span<char> into) {
     if (state_.is_at_end) return 0;
     StreamTransport& transport = state_.stream->transport();
@@ -241,9 +241,25 @@ void receive_exactly(Reading& reading, detail::ReaderState& state, std::size_t n
 
 void StreamReader::readexactly_into(std::span<char> into) {
   Reading reading(*state_, "StreamReader::readexactly");
-  receive_exactly(reading, *state_, into.size());
-  state_->buffered().copy(into.data(), into.size());
-  state_->consume(into.size());
+  const std::size_t ahead = state_->buffered().size();
+  if (into.size() <= ahead + detail::piece_bytes) {  // with what comes behind it
+    receive_exactly(reading, *state_, into.size());
+    state_->buffered().copy(into.data(), into.size());
+    return state_->consume(into.size());
+  }
+  std::size_t filled = state_->buffered().copy(into.data(), ahead);
+  try {
+    while (filled < into.size()) {
+      const std::size_t count = reading.receive(into.subspan(filled));
+      if (count == 0) break;
+      filled += count;
+    }
+  } catch (...) {  // what has come stays, in the buffer
+    state_->keep({into.data() + ahead, filled - ahead});
+    throw;
+  }
+  state_->consume(ahead);
+  if (filled < into.size()) throw IncompleteReadError({into.data(), filled}, into.size());
 }
 
 std::string StreamReader::readexactly(std::size_t n) {

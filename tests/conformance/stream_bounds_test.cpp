@@ -112,6 +112,78 @@ TEST_CASE_METHOD(NetTest,
   });
 }
 
+TEST_CASE_METHOD(NetTest,
+                 "readexactly_into of much fills the caller's memory behind what is in the buffer, and no other") {
+  run([&] {
+    auto s = open_stream();
+    const std::string much = pattern(megabyte);
+    std::vector<char> memory(much.size());
+    auto sending = create_task([&] {
+      send_much(s.peer, "a line\n" + much + "rest");
+      s.peer.half_close();
+    });
+    CHECK(s.reader.readline() == "a line\n");  // leaves the beginning in the buffer
+    const AllocationCount allocations;
+    s.reader.readexactly_into(memory);
+    if (AllocationCount::is_counting() && kind() != LoopKind::foreign) CHECK(allocations.count() <= 1);
+    CHECK(same({memory.data(), memory.size()}, much));
+    CHECK(s.reader.read() == "rest");
+    await(sending);
+    s.writer.close();
+  });
+}
+
+TEST_CASE_METHOD(NetTest, "readexactly_into of much that is cut short loses nothing of what had come") {
+  run([&] {
+    const std::string much = pattern(300'000);
+    std::vector<char> memory(megabyte);
+    const auto begin_reading = [&](StreamAndPeer& s) {
+      s.peer.send("a line\nthe beginning");
+      CHECK(s.reader.readline() == "a line\n");
+      auto reading = create_task([&] { s.reader.readexactly_into(memory); });
+      send_much(s.peer, much);
+      let_others_run(20);
+      return reading;
+    };
+    const std::string all = "the beginning" + much;
+    auto cancelled = open_stream();
+    auto reading = begin_reading(cancelled);
+    reading.cancel();
+    CHECK_THROWS_AS(await(reading), FutureCancelledError);
+    CHECK(same(cancelled.reader.readexactly(all.size()), all));
+    cancelled.writer.close();
+
+    auto late = open_stream();
+    late.reader.set_read_timeout(50ms);
+    CHECK_THROWS_AS(await(begin_reading(late)), TimeoutError);
+    late.reader.set_read_timeout(Duration::max());
+    CHECK(same(late.reader.readexactly(all.size()), all));
+    late.writer.close();
+
+    auto ended = open_stream();
+    reading = begin_reading(ended);
+    ended.peer.half_close();
+    try {
+      await(reading);
+      FAIL("a megabyte of 300 kB");
+    } catch (const IncompleteReadError& error) {
+      CHECK(same(error.partial(), all));
+      CHECK(error.expected() == megabyte);
+    }
+    CHECK(ended.reader.at_eof());
+    ended.writer.close();
+
+    auto broken = open_stream();
+    reading = begin_reading(broken);
+    broken.peer.reset();
+    CHECK_THROWS_AS(await(reading), ConnectionResetError);
+    const std::string received = broken.reader.read(all.size());  // of the rest the kernel made nothing
+    CHECK(received.size() > 100);
+    CHECK(same(received, all.substr(0, received.size())));
+    CHECK_THROWS_AS(broken.reader.read(1), ConnectionResetError);
+  });
+}
+
 // Time.
 
 TEST_CASE_METHOD(NetTest, "a read timeout bounds the whole call: a peer that sends drop by drop cannot prolong it") {
