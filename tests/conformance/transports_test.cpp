@@ -84,7 +84,7 @@ TEST_CASE_METHOD(Writing, "writelines observes the high-water mark") {
   end();
 }
 
-TEST_CASE_METHOD(Writing, "100000 tiny writes keep their order") {
+TEST_CASE_METHOD(Writing, "100000 tiny writes keep their order", "[undisturbed]") {
   std::string expected;
   for (int i = 0; i < 100'000; ++i) {
     const std::string number = std::to_string(i) + ' ';
