@@ -19,6 +19,7 @@
 
 #include "base/code_address.hpp"
 #include "support/catch.hpp"
+#include "support/leaks.hpp"
 #include "support/poll_event_loop.hpp"
 
 namespace tulp::test {
@@ -88,7 +89,7 @@ inline bool allow_descriptors(rlim_t count) {
 using Trace = std::vector<std::string>;
 
 /// One loop, set for this thread.  A test that expects a report takes it; at the end none may be left over, no task may
-/// be pending and no descriptor may be open that was not open before.
+/// be pending, and no descriptor may be open and no stack in use that was not before.
 class LoopTest {
  public:
   LoopTest() : LoopTest(GENERATE(LoopKind::epoll, LoopKind::poll, LoopKind::select, LoopKind::foreign)) {}
@@ -115,6 +116,7 @@ class LoopTest {
       CHECK(left_over.empty());
     }
     CHECK(open_fd_count() == fd_count_at_start_);
+    CHECK(mapped_slab_count() == slab_count_at_start_);
   }
 
   LoopKind kind() const { return kind_; }
@@ -146,6 +148,7 @@ class LoopTest {
  private:
   int uncaught_at_start_ = std::uncaught_exceptions();
   std::size_t fd_count_at_start_ = open_fd_count();
+  std::size_t slab_count_at_start_ = mapped_slab_count();
   LoopKind kind_;
   Catch::ScopedMessage info_;
   std::unique_ptr<EventLoop> loop_;
