@@ -5,6 +5,8 @@ import errno
 import hashlib
 import os
 import pathlib
+import resource
+import select
 import signal
 import socket
 import subprocess
@@ -214,6 +216,23 @@ class Errors(unittest.TestCase):
                 self.assertEqual(talk(connection, b"hello"), b"hello")
             self.assertIn("Too many open files", server.said)
             self.assertIn("pauses for a second", server.said)
+
+    def test_a_server_with_few_descriptors_serves_all_in_turn(self):
+        with temporary_folder() as folder, Server("tulp echo", "none", folder) as server:
+            pid = server.process.pid
+            most = len(os.listdir(f"/proc/{pid}/fd")) + 10
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (most, most))
+            waiting = {server.connect(): b"%04d" % index for index in range(30)}
+            for connection, data in waiting.items():
+                connection.sendall(data)
+            while waiting:
+                served = select.select(list(waiting), [], [], 10)[0]
+                self.assertTrue(served, "nobody is served any more")
+                self.assertLessEqual(len(served), 10)
+                for connection in served:
+                    with connection:
+                        self.assertEqual(connection.recv(4), waiting.pop(connection))
+        self.assertIn("Too many open files", server.said)
 
 
 if __name__ == "__main__":

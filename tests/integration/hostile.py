@@ -304,8 +304,21 @@ async def die(pick, command, most):
             check_prefix(received + await end.receive(pick), data)
 
 
-async def run_servers(seed, most, conversations):
-    """tulp serves; the others are asyncio, socat and nc.  How many conversations were held."""
+async def stop_and_go(process, pick):
+    """The program stands still now and then, at any place."""
+    try:
+        while True:
+            await asyncio.sleep(pick.random() * 0.02)
+            process.send_signal(signal.SIGSTOP)
+            await asyncio.sleep(pick.random() * 0.02)
+            process.send_signal(signal.SIGCONT)
+    finally:
+        process.send_signal(signal.SIGCONT)
+
+
+async def run_servers(seed, most, conversations, stops=False):
+    """tulp serves, perhaps stopped now and then; the others are asyncio, socat and nc.  How many conversations were
+    held."""
     held = 0
     with temporary_folder() as folder:
         for family in FAMILIES:
@@ -320,7 +333,8 @@ async def run_servers(seed, most, conversations):
                     for client in connecting_commands(place, random.Random(f"{seed} {name}")):
                         run.add(f"{client[0]} with {name}", talk_by_program, client, most)
                         run.add(f"{client[0]} killed with {name}", die, client, most)
-                    held += await run.finish()
+                    async with beside(stop_and_go(process, random.Random(seed)) if stops else asyncio.sleep(0)):
+                        held += await run.finish()
                     await wait_for_descriptors(process, before)
     return held
 
