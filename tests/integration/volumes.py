@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 
-from programs import RELAY, SKIPPED, TULP, check_complaints, reset, temporary_folder
+from programs import CROWD, RELAY, SKIPPED, TULP, check_complaints, reset, temporary_folder
 
 MOST_RESIDENT_KIB = 16 * 1024   # the program itself, its stacks and buffers: about half of that
 PIECE = os.urandom(1 << 20)
@@ -50,7 +50,8 @@ def running(*command, **options):
 
 @contextlib.contextmanager
 def echo_server(family, folder, program):
-    """"tulp echo" or a relay of one form; gives the process and how to connect to it."""
+    """"tulp echo" or a relay of one form; gives the process, how to connect to it, and where it
+    is, for a program to connect to."""
     path = folder / "socket"
     if program == "tulp echo":
         where = ["--unix", path] if family == "unix" else ["--port", 0]
@@ -70,7 +71,7 @@ def echo_server(family, folder, program):
     with open(folder / "complaints", "w+b") as complaints, running(*command, stderr=complaints) as process:
         line = process.stdout.readline().decode().strip()
         port = line.rpartition(":")[2]
-        yield process, connect
+        yield process, connect, f"unix:{path}" if family == "unix" else port
         process.send_signal(number)
         assert process.wait(60) == code, process.returncode
         complaints.seek(0)
@@ -138,7 +139,7 @@ def check_transfers(name, process, total, *pairs):
 
 def echo_much(family, program, total):
     """Through a server and back."""
-    with temporary_folder() as folder, echo_server(family, folder, program) as (process, connect), \
+    with temporary_folder() as folder, echo_server(family, folder, program) as (process, connect, _), \
             connect() as connection:
         pair = feed_socket(connection, total), SlowReader(connection.recv)
         check_transfers(f"{program} over {family}", process, total, pair)
@@ -178,7 +179,7 @@ def allow_descriptors(count):
 def exchange_at_once(family, program, count, rounds=3):
     """`count` connections, each with a message under way in each round."""
     allow_descriptors(count + 100)
-    with temporary_folder() as folder, echo_server(family, folder, program) as (process, connect):
+    with temporary_folder() as folder, echo_server(family, folder, program) as (process, connect, _):
         descriptors, before_kib = descriptor_count(process), status_kib(process, "VmRSS")
         connections, begin = [], time.monotonic()
         while len(connections) < count:   # a few at a time: the server's backlog is finite
@@ -195,6 +196,18 @@ def exchange_at_once(family, program, count, rounds=3):
         wait_until(lambda: descriptor_count(process) == descriptors)
         with connect() as connection:
             talk([connection], "still here")
+
+
+def crowd_at_once(family, program, count, rounds=4):
+    """The same with tulp at both ends."""
+    allow_descriptors(count + 100)
+    with temporary_folder() as folder, echo_server(family, folder, program) as (process, _, where):
+        descriptors, begin = descriptor_count(process), time.monotonic()
+        said = subprocess.run([CROWD, where, str(count), str(rounds)], stdout=subprocess.PIPE, timeout=300, check=True)
+        seconds = time.monotonic() - begin
+        print(f"crowd with {program} over {family}: {count} connections exchanged {rounds} times in {seconds:.1f} s, "
+              f"{said.stdout.decode().strip()}")
+        wait_until(lambda: descriptor_count(process) == descriptors)
 
 
 def talk(connections, what):

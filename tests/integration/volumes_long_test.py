@@ -2,7 +2,7 @@
 over both families, with streams and with protocols, where tulp serves and where it connects."""
 import unittest
 
-from volumes import SERVERS, echo_much, exchange_at_once, relay_much
+from volumes import SERVERS, crowd_at_once, echo_much, exchange_at_once, relay_much
 
 FAMILIES = "tcp", "unix"
 TOTAL_BYTES = 1 << 30
@@ -28,6 +28,7 @@ class Connections(unittest.TestCase):
             for program in SERVERS:
                 with self.subTest(family=family, program=program):
                     exchange_at_once(family, program, 10_000)
+                    crowd_at_once(family, program, 10_000)
 
 
 if __name__ == "__main__":

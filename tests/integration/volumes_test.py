@@ -1,7 +1,7 @@
 """Bounded memory and many connections, as volumes_long_test.py has them, in a small edition."""
 import unittest
 
-from volumes import SERVERS, echo_much, exchange_at_once, relay_much
+from volumes import SERVERS, crowd_at_once, echo_much, exchange_at_once, relay_much
 
 TOTAL_BYTES = 64 << 20
 
@@ -23,6 +23,7 @@ class Connections(unittest.TestCase):
         for program in SERVERS:
             with self.subTest(program):
                 exchange_at_once("tcp", program, 1000)
+                crowd_at_once("tcp", program, 1000)
 
 
 if __name__ == "__main__":
