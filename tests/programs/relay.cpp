@@ -69,6 +69,8 @@ void move_bytes(StreamReader& reader, StreamWriter& writer, Pace pace) {
 void echo_stream(StreamReader reader, StreamWriter writer, Pace pace) {
   try {
     move_bytes(reader, writer, pace);
+    writer.close();
+    writer.wait_closed();  // or nobody would hear that the last bytes were not sent
   } catch (const ConnectionError& error) {
     std::cerr << "relay: " << error.what() << std::endl;
   }

@@ -34,6 +34,8 @@ void send_back(tulp::StreamReader& reader, tulp::StreamWriter& writer) {
 void serve(tulp::StreamReader reader, tulp::StreamWriter writer) {
   try {
     send_back(reader, writer);
+    writer.close();
+    writer.wait_closed();  // or nobody would hear that the last bytes were not sent
   } catch (const tulp::ConnectionError& error) {
     complain("tulp echo", error.what());
   }
