@@ -5,6 +5,8 @@
 #include <tulp/task.hpp>
 #include <tulp/wait.hpp>
 
+#include <sys/eventfd.h>
+
 #include <algorithm>
 #include <atomic>
 #include <csignal>
@@ -297,6 +299,54 @@ TEST_CASE_METHOD(ServeTest, "a thread that cannot be started is an OsError that 
   }
 }
 
+TEST_CASE_METHOD(ServeTest, "whatever the system refuses to a worker is thrown, and no worker is left") {
+  static std::atomic<int> left;
+  struct Refusal {
+    const char* what;
+    int error;
+    void (*begin)();
+  };
+  const Refusal refusals[] = {
+      {"listen", EADDRINUSE,
+       [] {
+         left = 1;
+         sys.listen = [](int fd, int backlog) { return left-- > 0 ? ::listen(fd, backlog) : (errno = EADDRINUSE, -1); };
+       }},
+      {"a loop", EMFILE,
+       [] {
+         left = 1;
+         sys.eventfd = [](unsigned value, int flags) {
+           return left-- > 0 ? ::eventfd(value, flags) : (errno = EMFILE, -1);
+         };
+       }},
+      {"a socket", EMFILE,
+       [] {
+         left = 1;
+         sys.socket = [](int family, int type, int protocol) {
+           return left-- > 0 ? ::socket(family, type, protocol) : (errno = EMFILE, -1);
+         };
+       }},
+  };
+  for (const Refusal& refusal : refusals) {
+    INFO(refusal.what);
+    run([&] {
+      const PatchedSystem patched;
+      refusal.begin();
+      CHECK(errno_thrown_by([&] { start_workers(echo_lines, "127.0.0.1", 0, with_workers(3)); }) == refusal.error);
+    });
+  }
+  const Folder folder;
+  run([&] {
+    const PatchedSystem patched;
+    sys.fcntl = [](int fd, int command, int argument) {
+      return command == F_DUPFD_CLOEXEC ? (errno = EMFILE, -1) : ::fcntl(fd, command, argument);
+    };
+    const auto start = [&] { start_workers(echo_lines, Address::unix_path(folder / "socket"), with_workers(2)); };
+    CHECK(errno_thrown_by(start) == EMFILE);
+    CHECK_FALSE(exists(folder / "socket"));
+  });
+}
+
 TEST_CASE_METHOD(ServeTest, "options that do not fit, and calls outside a task, are the caller's errors") {
   CHECK_THROWS_AS(start_workers(echo_lines, "127.0.0.1", 0), InvalidStateError);
   CHECK_THROWS_AS(serve(echo_lines, "127.0.0.1", 0), InvalidStateError);
@@ -424,6 +474,21 @@ TEST_CASE_METHOD(ServeTest, "serve parks until SIGTERM, and returns what the wor
     CHECK(statistics.connections_accepted == 1);
     CHECK(statistics.bytes_sent == 6);
     CHECK_FALSE(exists(path));
+  });
+}
+
+TEST_CASE_METHOD(ServeTest, "SIGTERM stops everything that a loop serves, and its former disposition comes back") {
+  run([&] {
+    Workers first = start_workers(echo_lines, "127.0.0.1", 0, with_workers(2));
+    Workers second = start_workers(echo_lines, "127.0.0.1", 0, with_workers(2));
+    auto serving = create_task([&] { first.serve_forever(); });
+    auto also_serving = create_task([&] { second.serve_forever(); });
+    let_others_run(2);
+    std::raise(SIGTERM);
+    await(serving);
+    await(also_serving);
+    CHECK_FALSE(is_termination_handled());
+    CHECK_THROWS_AS(open_connection("127.0.0.1", second.port()), ConnectionRefusedError);
   });
 }
 
