@@ -20,8 +20,8 @@ struct ServeOptions {
   ServerOptions server = {};
   /// Which loops to make.
   LoopOptions loop = {};
-  /// Called in each worker, as a task of its loop, before it accepts: to set its exception handler, to make what its
-  /// handlers share.  What it throws, start_workers() throws.
+  /// Called in each worker, in several threads at once, as a task of its loop and before it accepts: to set its exception
+  /// handler, to make what its handlers share.  What it throws, start_workers() throws.
   std::function<void()> on_start = {};
 };
 
@@ -63,7 +63,8 @@ class Workers {
   /// Asks all workers to shut down, with ServeOptions::grace, and does not wait for that.  May be called twice.
   /// Thread: any.
   void stop();
-  /// Parks: until all workers have ended.  Throws: what ended one of them before it was asked to.
+  /// Parks: until all workers have ended; none of their threads is there any more.  Cancel: they go on.
+  /// Throws: what ended one of them before it was asked to; the others were stopped then.
   void wait_closed();
   /// As wait_closed(); meanwhile the first SIGTERM is a stop(), unless the program has a handler of its own for it.
   /// Cancel: stop(), and the task goes on with its CancelledError when all workers have ended.  Ctrl-C comes as such in
