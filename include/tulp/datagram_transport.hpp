@@ -58,7 +58,7 @@ class DatagramTransport : public BaseTransport {
 struct DatagramOptions {
   /// Where to receive.  Port 0: the system's choice; nothing: the system's choice at the first sendto().  An empty host is
   /// all of IPv4, unless family or remote_addr say otherwise; {"::", port} is all of IPv6, and of IPv4 too if ipv6_only is
-  /// false.
+  /// false.  The file of a Unix socket stays when that is closed, as with asyncio, and is the program's to remove.
   AddressOrName local_addr = {};
   /// Connects: datagrams go to this address and come from there alone, and what ICMP says of them is heard.
   AddressOrName remote_addr = {};
