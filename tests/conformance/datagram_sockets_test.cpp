@@ -280,8 +280,8 @@ TEST_CASE_METHOD(DatagramTest, "receivers that are cancelled while datagrams tri
       let_others_run(i % 5);
       receiving.cancel();
       while (!receiving.done()) sleep(0s);
+      while (i % 100 == 99 && received.size() < sent.size()) receive();  // before the kernel has no room for them
     }
-    while (received.size() < sent.size()) receive();
     CHECK(received == sent);
   });
 }
