@@ -12,6 +12,7 @@
 #include <tulp/executor.hpp>
 #include <tulp/fd.hpp>
 #include <tulp/future.hpp>
+#include <tulp/lock.hpp>
 #include <tulp/pipe.hpp>
 #include <tulp/protocol.hpp>
 #include <tulp/run.hpp>

@@ -1,19 +1,17 @@
 #include <tulp/detail/wait_queue.hpp>
 
 namespace tulp::detail {
+namespace {
 
-class WaitQueue::Entry final : public Park, public ListHook<Entry> {
+class PlainEntry final : public WaitEntry {
  public:
-  explicit Entry(TaskControl& task) noexcept : task_(task) {}
-  void undo() noexcept override { unlink(); }
-  void wake() noexcept { task_.loop().post(task_); }
-
- private:
-  TaskControl& task_;
+  using WaitEntry::WaitEntry;
 };
 
+}  // namespace
+
 void WaitQueue::wait() {
-  Entry entry(*running_task());
+  PlainEntry entry(*running_task());
   waiting_.push_back(entry);
   park(entry);
 }

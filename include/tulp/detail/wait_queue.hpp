@@ -5,6 +5,21 @@
 
 namespace tulp::detail {
 
+/// A task's place in a line, on the task's own stack.  Who derives from it adds what the task is handed there.
+class WaitEntry : public Park, public ListHook<WaitEntry> {
+ public:
+  explicit WaitEntry(TaskControl& task) noexcept : task_(task) {}
+  void undo() noexcept override { unlink(); }
+  /// The entry has left its line.  From now on a cancellation comes too late: what the task was handed is its own.
+  void wake() noexcept { task_.loop().post(task_); }
+
+ protected:
+  ~WaitEntry() = default;
+
+ private:
+  TaskControl& task_;
+};
+
 class WaitQueue {
  public:
   bool empty() const noexcept { return waiting_.empty(); }
@@ -14,8 +29,7 @@ class WaitQueue {
   void wake_all() noexcept;
 
  private:
-  class Entry;
-  IntrusiveList<Entry> waiting_;
+  IntrusiveList<WaitEntry> waiting_;
 };
 
 }  // namespace tulp::detail
