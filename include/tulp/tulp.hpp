@@ -8,6 +8,7 @@
 #include <tulp/datagram_transport.hpp>
 #include <tulp/duration.hpp>
 #include <tulp/error.hpp>
+#include <tulp/event.hpp>
 #include <tulp/event_loop.hpp>
 #include <tulp/executor.hpp>
 #include <tulp/fd.hpp>
