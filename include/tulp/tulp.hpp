@@ -17,6 +17,7 @@
 #include <tulp/pipe.hpp>
 #include <tulp/protocol.hpp>
 #include <tulp/run.hpp>
+#include <tulp/semaphore.hpp>
 #include <tulp/sendfile.hpp>
 #include <tulp/serve.hpp>
 #include <tulp/server.hpp>
