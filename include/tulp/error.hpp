@@ -112,6 +112,24 @@ class LimitOverrunError : public std::runtime_error {
   std::size_t consumed_;
 };
 
+/// get_nowait() of a queue that has nothing.
+class QueueEmpty : public std::runtime_error {
+ public:
+  QueueEmpty() : std::runtime_error("the queue is empty") {}
+};
+
+/// put_nowait() of a queue that has no room.
+class QueueFull : public std::runtime_error {
+ public:
+  QueueFull() : std::runtime_error("the queue is full") {}
+};
+
+/// The queue takes nothing any more, or has nothing left to give.
+class QueueShutDown : public std::runtime_error {
+ public:
+  QueueShutDown() : std::runtime_error("the queue has been shut down") {}
+};
+
 /// One line that says what `error` is: what() of a std::exception, a name for the others; "no error" for null.
 std::string describe(const std::exception_ptr& error);
 

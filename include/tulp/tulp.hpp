@@ -16,6 +16,7 @@
 #include <tulp/lock.hpp>
 #include <tulp/pipe.hpp>
 #include <tulp/protocol.hpp>
+#include <tulp/queue.hpp>
 #include <tulp/run.hpp>
 #include <tulp/semaphore.hpp>
 #include <tulp/sendfile.hpp>
