@@ -3,6 +3,7 @@
 #include <tulp/address.hpp>
 #include <tulp/address_info.hpp>
 #include <tulp/concurrent_future.hpp>
+#include <tulp/condition.hpp>
 #include <tulp/datagram.hpp>
 #include <tulp/datagram_socket.hpp>
 #include <tulp/datagram_transport.hpp>
