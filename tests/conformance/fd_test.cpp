@@ -33,16 +33,6 @@ struct SocketPair {
   int ends[2];
 };
 
-template <class Call>
-int errno_of(Call call) {
-  try {
-    call();
-  } catch (const OsError& error) {
-    return error.code().value();
-  }
-  return 0;
-}
-
 }  // namespace
 
 TEST_CASE_METHOD(LoopTest, "wait_readable parks until there is something to read, and does not read it") {
@@ -118,10 +108,10 @@ TEST_CASE_METHOD(LoopTest, "a cancelled wait leaves nothing behind") {
 TEST_CASE_METHOD(LoopTest, "waiting for what cannot be waited for is an error at once") {
   CHECK_THROWS_AS(wait_readable(0), InvalidStateError);  // no task
   run([&] {
-    CHECK(errno_of([] { wait_readable(-1); }) == EBADF);
+    CHECK(errno_thrown_by([] { wait_readable(-1); }) == EBADF);
     if (kind() == LoopKind::foreign) return;  // a page of poll(2) is not that particular
     const int file = ::open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
-    CHECK(errno_of([&] { wait_readable(file); }) == EPERM);
+    CHECK(errno_thrown_by([&] { wait_readable(file); }) == EPERM);
     ::close(file);
   });
 }
@@ -136,8 +126,8 @@ TEST_CASE_METHOD(LoopTest, "tulp::close wakes the tasks that wait for the descri
     tulp::close(pair.ends[0]);
     const int reused = ::dup(pair.ends[1]);  // readable and writable at once
     CHECK(reused == pair.ends[0]);
-    CHECK(errno_of([&] { await(reader); }) == ECANCELED);
-    CHECK(errno_of([&] { await(writer); }) == ECANCELED);
+    CHECK(errno_thrown_by([&] { await(reader); }) == ECANCELED);
+    CHECK(errno_thrown_by([&] { await(writer); }) == ECANCELED);
     CHECK_FALSE(loop().is_watched(reused));
   });
 }
@@ -160,7 +150,7 @@ TEST_CASE_METHOD(LoopTest, "tulp::close removes the callbacks that watch the des
 }
 
 TEST_CASE_METHOD(LoopTest, "tulp::close of a descriptor that nobody watches is close(2)") {
-  CHECK(errno_of([] { tulp::close(-1); }) == EBADF);
+  CHECK(errno_thrown_by([] { tulp::close(-1); }) == EBADF);
   SocketPair pair;
   tulp::close(pair.ends[0]);
   CHECK(::fcntl(std::exchange(pair.ends[0], -1), F_GETFD) == -1);

@@ -42,16 +42,6 @@ UniqueFd file_with(std::string_view text) {
   return file;
 }
 
-template <class Call>
-int error_of(Call call) {
-  try {
-    call();
-  } catch (const OsError& error) {
-    return error.code().value();
-  }
-  return 0;
-}
-
 /// So that the kernel does not take all of it at once.
 void make_small(const Transport& transport) {
   const int small = 4096;
@@ -283,7 +273,7 @@ TEST_CASE_METHOD(Sending, "abort ends a sendfile at once, also after close") {
     auto sending = begin();
     if (is_closing) transport->close();
     transport->abort();
-    CHECK(error_of([&] { await(sending); }) == ECANCELED);
+    CHECK(errno_thrown_by([&] { await(sending); }) == ECANCELED);
     while (!peer.is_over()) sleep(0s);
     CHECK(peer.error == ECONNRESET);
     CHECK(protocol->lost_with == nullptr);
@@ -294,7 +284,7 @@ TEST_CASE_METHOD(Sending, "a connection that breaks during a sendfile is its err
   run([&] {
     auto sending = begin();
     peer.reset();
-    const int error = error_of([&] { await(sending); });
+    const int error = errno_thrown_by([&] { await(sending); });
     CHECK((error == ECONNRESET || error == EPIPE));
     while (!protocol->is_lost()) sleep(0s);
     CHECK(errno_of(protocol->lost_with) == error);
@@ -312,7 +302,7 @@ TEST_CASE_METHOD(NetTest, "a stream whose peer has gone hears it from sendfile, 
     const int error = loop->run_until_complete([&] {
       auto s = open_stream();
       s.peer.reset();
-      return error_of([&] {
+      return errno_thrown_by([&] {
         for (;;) sendfile(s.writer.transport(), file.get());
       });
     });
@@ -331,7 +321,7 @@ TEST_CASE_METHOD(Serving, "a server that shuts down does not wait for a deaf pee
     auto sending = create_task([&] { sendfile(*protocols[0]->transport, file.get()); });
     while (deaf.collect(100).size() < 100) sleep(0s);
     CHECK(server.shutdown(0s) == 1);
-    CHECK(error_of([&] { await(sending); }) == ECANCELED);
+    CHECK(errno_thrown_by([&] { await(sending); }) == ECANCELED);
     const auto reports = take_reports();
     REQUIRE(reports.size() == 1);
     CHECK(reports[0].message.find("were not sent") != std::string::npos);
@@ -403,7 +393,7 @@ TEST_CASE_METHOD(Sending, "without fallback what sendfile(2) refuses is an error
     {
       const FakeSendfile fake;
       sys.sendfile = [](int, int, off_t*, size_t) { return errno = EINVAL, ssize_t{-1}; };
-      CHECK(error_of([&] { sendfile(*transport, file.get(), 0, 10, {.fallback = false}); }) == EINVAL);
+      CHECK(errno_thrown_by([&] { sendfile(*transport, file.get(), 0, 10, {.fallback = false}); }) == EINVAL);
     }
     CHECK(sendfile(*transport, file.get(), 0, 10, {.fallback = false}) == 10);
     wait_for(10);
@@ -418,9 +408,9 @@ TEST_CASE_METHOD(Sending, "what is no file, or cannot be read, is an error that 
   const UniqueFd reading(ends[0]), writing(ends[1]);
   const UniqueFd folder(::open("/tmp", O_RDONLY | O_CLOEXEC));
   run([&] {
-    CHECK(error_of([&] { sendfile(*transport, reading.get()); }) == ESPIPE);
-    CHECK(error_of([&] { sendfile(*transport, folder.get()); }) == EISDIR);
-    CHECK(error_of([&] { sendfile(*transport, -1); }) == EBADF);
+    CHECK(errno_thrown_by([&] { sendfile(*transport, reading.get()); }) == ESPIPE);
+    CHECK(errno_thrown_by([&] { sendfile(*transport, folder.get()); }) == EISDIR);
+    CHECK(errno_thrown_by([&] { sendfile(*transport, -1); }) == EBADF);
     transport->write("unharmed");
     wait_for(8);
     CHECK(peer.received == "unharmed");
@@ -436,7 +426,7 @@ TEST_CASE_METHOD(Sending, "a file that cannot be read any further breaks the con
   };
   sys.pread = [](int, void*, size_t, off_t) { return errno = EIO, ssize_t{-1}; };
   run([&] {
-    CHECK(error_of([&] { sendfile(*transport, file.get()); }) == EIO);
+    CHECK(errno_thrown_by([&] { sendfile(*transport, file.get()); }) == EIO);
     CHECK_FALSE(protocol->is_lost());
     transport->close();
     while (!peer.is_over()) sleep(0s);
@@ -574,7 +564,7 @@ TEST_CASE_METHOD(NetTest, "sock_sendfile sends a file over a socket of the calle
     CHECK(await(sending) == much - 5);
     CHECK(same(peer.received, std::string_view(content).substr(5)));
     if (is_refused)
-      CHECK(error_of([&] { sock_sendfile(ours.get(), file.get(), 0, 1, {.fallback = false}); }) == EINVAL);
+      CHECK(errno_thrown_by([&] { sock_sendfile(ours.get(), file.get(), 0, 1, {.fallback = false}); }) == EINVAL);
     peer.close();
     CHECK_THROWS_AS(sock_sendfile(ours.get(), file.get()), BrokenPipeError);
   });

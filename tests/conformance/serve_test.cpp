@@ -92,16 +92,6 @@ bool is_termination_handled() {
   return action.sa_handler != SIG_DFL;
 }
 
-template <class Call>
-int errno_thrown_by(Call call) {
-  try {
-    call();
-  } catch (const OsError& error) {
-    return error.code().value();
-  }
-  return 0;
-}
-
 }  // namespace
 
 // Serving.

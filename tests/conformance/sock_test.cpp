@@ -65,16 +65,6 @@ struct Pair {
   Peer theirs;
 };
 
-template <class Call>
-int error_of(Call call) {
-  try {
-    call();
-  } catch (const OsError& error) {
-    return error.code().value();
-  }
-  return 0;
-}
-
 /// An echo over TCP in these calls alone.
 void echo_through(std::size_t size) {
   const UniqueFd listening = listening_socket();
@@ -157,7 +147,7 @@ TEST_CASE_METHOD(NetTest, "sock_recvfrom and sock_recvfrom_into say who sent it,
     CHECK(cut.is_truncated);
     CHECK(cut.address == there);
     sock_sendto(theirs.get(), "too long", here);
-    CHECK(error_of([&] { sock_recvfrom(ours.get(), 3); }) == EMSGSIZE);
+    CHECK(errno_thrown_by([&] { sock_recvfrom(ours.get(), 3); }) == EMSGSIZE);
     sock_sendto(theirs.get(), "too long", here);
     CHECK(sock_recv(ours.get(), 3) == "too");
     sock_sendto(theirs.get(), "fits", here);
@@ -212,8 +202,8 @@ TEST_CASE_METHOD(NetTest, "tulp::close ends a sock_recv and a sock_sendall with 
     auto sending = create_task([&] { sock_sendall(pair.fd(), pattern(8 << 20)); });
     let_others_run(2);
     tulp::close(pair.ours.release());
-    CHECK(error_of([&] { await(receiving); }) == ECANCELED);
-    CHECK(error_of([&] { await(sending); }) == ECANCELED);
+    CHECK(errno_thrown_by([&] { await(receiving); }) == ECANCELED);
+    CHECK(errno_thrown_by([&] { await(sending); }) == ECANCELED);
   });
 }
 
@@ -294,7 +284,7 @@ TEST_CASE_METHOD(NetTest, "sock_connect says which address refused, or cannot be
     CHECK(message_of([&] { sock_connect(socket.get(), there); }) ==
           "connect 127.0.0.1:" + std::to_string(closed.port()) + ": Connection refused");
     const UniqueFd another = tcp_socket();
-    CHECK(error_of([&] { sock_connect(another.get(), *Address::parse("::1", 80)); }) == EAFNOSUPPORT);
+    CHECK(errno_thrown_by([&] { sock_connect(another.get(), *Address::parse("::1", 80)); }) == EAFNOSUPPORT);
     CHECK_THROWS_AS(sock_connect(another.get(), Address()), std::invalid_argument);
   });
 }
@@ -352,7 +342,7 @@ TEST_CASE_METHOD(NetTest, "what befell a connection under way is what sock_conne
   };
   run([&] {
     const UniqueFd socket = tcp_socket();
-    CHECK(error_of([&] { sock_connect(socket.get(), address_of(listening.get())); }) == ETIMEDOUT);
+    CHECK(errno_thrown_by([&] { sock_connect(socket.get(), address_of(listening.get())); }) == ETIMEDOUT);
   });
 }
 
@@ -432,12 +422,12 @@ TEST_CASE_METHOD(NetTest, "what ails the listening socket or this process is an 
     {
       const PatchedSystem patched;
       sys.accept4 = [](int, sockaddr*, socklen_t*, int) { return errno = EMFILE, -1; };
-      CHECK(error_of([&] { sock_accept(listening.get()); }) == EMFILE);
+      CHECK(errno_thrown_by([&] { sock_accept(listening.get()); }) == EMFILE);
     }
     CHECK(UniqueFd(sock_accept(listening.get()).conn));  // it waits still
     const UniqueFd not_listening = tcp_socket(), no_stream = udp_socket();
-    CHECK(error_of([&] { sock_accept(not_listening.get()); }) == EINVAL);
-    CHECK(error_of([&] { sock_accept(no_stream.get()); }) == EOPNOTSUPP);
+    CHECK(errno_thrown_by([&] { sock_accept(not_listening.get()); }) == EINVAL);
+    CHECK(errno_thrown_by([&] { sock_accept(no_stream.get()); }) == EOPNOTSUPP);
   });
 }
 
@@ -481,10 +471,10 @@ TEST_CASE_METHOD(NetTest, "outside a task, and on what is no socket, the sock_ f
   REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
   const UniqueFd reading(ends[0]), writing(ends[1]);
   run([&] {
-    CHECK(error_of([&] { sock_recv(reading.get(), 1); }) == ENOTSOCK);
-    CHECK(error_of([&] { sock_sendall(writing.get(), "x"); }) == ENOTSOCK);
-    CHECK(error_of([] { sock_recv(-1, 1); }) == EBADF);
-    CHECK(error_of([] { sock_accept(-1); }) == EBADF);
+    CHECK(errno_thrown_by([&] { sock_recv(reading.get(), 1); }) == ENOTSOCK);
+    CHECK(errno_thrown_by([&] { sock_sendall(writing.get(), "x"); }) == ENOTSOCK);
+    CHECK(errno_thrown_by([] { sock_recv(-1, 1); }) == EBADF);
+    CHECK(errno_thrown_by([] { sock_accept(-1); }) == EBADF);
   });
 }
 

@@ -25,17 +25,6 @@ auto parked(F read) {
   return task;
 }
 
-/// errno of the OsError that `call` throws; 0 if nothing was thrown.
-template <class F>
-int errno_thrown_by(F call) {
-  try {
-    call();
-  } catch (const OsError& error) {
-    return error.code().value();
-  }
-  return 0;
-}
-
 }  // namespace
 
 // read.

@@ -268,6 +268,17 @@ inline int errno_of(const std::exception_ptr& error) {
   }
 }
 
+/// errno of the OsError that `call` throws; 0 if nothing was thrown.
+template <class Call>
+int errno_thrown_by(Call call) {
+  try {
+    call();
+  } catch (const OsError& error) {
+    return error.code().value();
+  }
+  return 0;
+}
+
 /// what() of what `call` throws.
 template <class Call>
 std::string message_of(Call call) {
