@@ -82,6 +82,9 @@ struct SystemCalls {
 /// The table in force.  Changed only by tests, while no loop runs.
 extern SystemCalls sys;
 
+/// Whether a non-blocking call failed with `error` because it would have had to wait.
+inline bool is_blocked(int error) noexcept { return error == EAGAIN || error == EWOULDBLOCK; }
+
 /// Runs `call` again for as long as a signal interrupts it.
 template <class Call>
 auto retry_on_eintr(Call call) {

@@ -4,20 +4,22 @@
 
 #include <algorithm>
 #include <chrono>
+#include <utility>
 
 namespace tulp::detail {
 
 class RetryPause {
  public:
-  /// Parks: for 1 ms at first, then each time twice as long, up to 64 ms.
-  void wait() {
-    sleep(pause_);
-    pause_ = std::min(2 * pause_, longest);
-  }
+  /// 1 ms at first, then each time twice as long, up to 64 ms.
+  Duration next() noexcept { return std::exchange(pause_, std::min(2 * pause_, longest)); }
+  /// There was room: the next one is the first again.
+  void reset() noexcept { pause_ = first; }
+  /// Parks: for next().
+  void wait() { sleep(next()); }
 
  private:
-  static constexpr std::chrono::milliseconds longest{64};
-  std::chrono::milliseconds pause_{1};
+  static constexpr std::chrono::milliseconds first{1}, longest{64};
+  std::chrono::milliseconds pause_ = first;
 };
 
 }  // namespace tulp::detail

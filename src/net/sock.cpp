@@ -28,8 +28,6 @@ std::string name(const char* function, int sock) {
   return std::string(function) + " of descriptor " + std::to_string(sock);
 }
 
-bool is_blocked(int error) { return error == EAGAIN || error == EWOULDBLOCK; }
-
 /// Calls until that is done, waiting in between; its result.
 template <class Call>
 auto transfer(int sock, Direction direction, const char* function, Call call) {
@@ -163,7 +161,7 @@ std::size_t sock_sendto(int sock, std::string_view data, const Address& address)
     const ssize_t sent = transfer(sock, Direction::write, "sock_sendto", [&] {
       const ssize_t result = sys.sendto(sock, data.data(), data.size(), MSG_DONTWAIT | MSG_NOSIGNAL,
                                         has_address ? address.data() : nullptr, has_address ? address.size() : 0);
-      has_no_room = result < 0 && (errno == ENOBUFS || (detail::is_blocked(errno) && address.family() == AF_UNIX));
+      has_no_room = result < 0 && (errno == ENOBUFS || (is_blocked(errno) && address.family() == AF_UNIX));
       return has_no_room ? 0 : result;
     });
     if (!has_no_room) return static_cast<std::size_t>(sent);

@@ -3,10 +3,8 @@
 #include <linux/sock_diag.h>
 #include <sys/socket.h>
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
-#include <chrono>
 #include <stdexcept>
 
 #include <tulp/error.hpp>
@@ -97,7 +95,7 @@ DatagramChannel::Result DatagramChannel::try_send(SendBatch& batch) noexcept {
 }
 
 DatagramChannel::Result DatagramChannel::sent(std::size_t count) noexcept {
-  no_room_count_ = 0;
+  retry_pause_.reset();
   return {Status::done, count};
 }
 
@@ -106,18 +104,13 @@ DatagramChannel::Result DatagramChannel::sent(std::size_t count) noexcept {
 DatagramChannel::Result DatagramChannel::fail(Direction direction) noexcept {
   const int error = errno;
   const bool is_sending = direction == Direction::write;
-  if (error == EAGAIN || error == EWOULDBLOCK) {
+  if (is_blocked(error)) {
     if (is_sending && is_unix_ && !is_connected_) return {Status::no_room};
     watch_.would_block(direction);
     return {Status::would_block};
   }
   if (is_sending && error == ENOBUFS) return {Status::no_room};
   return {Status::failed, 0, error};
-}
-
-Duration DatagramChannel::retry_delay() noexcept {
-  constexpr int most_doublings = 6;
-  return std::chrono::milliseconds(1 << std::min(no_room_count_++, most_doublings));
 }
 
 void DatagramChannel::check_destination(const Address& to) const {

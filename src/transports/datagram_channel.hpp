@@ -13,6 +13,7 @@
 
 #include "base/unique_fd.hpp"
 #include "net/datagram.hpp"
+#include "net/retry_pause.hpp"
 #include "transports/datagram_batch.hpp"
 
 namespace tulp::detail {
@@ -46,7 +47,7 @@ class DatagramChannel {
   Result try_send(std::string_view data, const Address& to) noexcept;
   Result try_send(SendBatch& batch) noexcept;
   /// How long to wait after no_room; longer from time to time.
-  Duration retry_delay() noexcept;
+  Duration retry_delay() noexcept { return retry_pause_.next(); }
 
   bool may_try(Direction direction) const noexcept { return watch_.may_try(direction); }
   void arm(Direction direction, Runnable& target) { watch_.arm(loop_, direction, target); }
@@ -85,7 +86,7 @@ class DatagramChannel {
   bool is_unix_;
   bool has_batches_ = true;  // the system knows recvmmsg and sendmmsg
   bool are_small_ = true;    // the datagrams that came last
-  int no_room_count_ = 0;    // in a row
+  RetryPause retry_pause_;   // while there is no room
 };
 
 }  // namespace tulp::detail

@@ -28,7 +28,7 @@ class LingeringSockets::Socket final : public ListHook<Socket> {
     for (int i = 0; i < reads_per_turn; ++i) {
       const ssize_t got =
           retry_on_eintr([&] { return sys.recv(socket_.get(), all_.memory_.data(), all_.memory_.size(), 0); });
-      if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+      if (got < 0 && is_blocked(errno)) {
         is_drained_ = true;
         return found;
       }

@@ -74,7 +74,7 @@ class Listener::Socket final : private Runnable {
       listener_.take(std::move(accepted), Address(address, size));
       return true;
     }
-    if (errno == EAGAIN || errno == EWOULDBLOCK) {
+    if (is_blocked(errno)) {
       wait();
       return false;
     }

@@ -65,7 +65,7 @@ ByteStream::Result PipeStream::try_write(std::span<const iovec> views) noexcept 
 }
 
 ByteStream::Result PipeStream::fail(const char* operation, Direction direction) noexcept {
-  if (errno == EAGAIN || errno == EWOULDBLOCK) {
+  if (is_blocked(errno)) {
     watch_.would_block(direction);
     return {Status::would_block};
   }

@@ -61,7 +61,7 @@ std::optional<ByteStream::Result> SocketStream::try_sendfile(int file, off_t off
 }
 
 ByteStream::Result SocketStream::fail(const char* operation, Direction direction) noexcept {
-  if (errno == EAGAIN || errno == EWOULDBLOCK) {
+  if (is_blocked(errno)) {
     watch_.would_block(direction);
     return {Status::would_block};
   }
