@@ -130,6 +130,12 @@ class QueueShutDown : public std::runtime_error {
   QueueShutDown() : std::runtime_error("the queue has been shut down") {}
 };
 
+/// The barrier that the task waited at, or came to, was aborted or reset.
+class BrokenBarrierError : public std::runtime_error {
+ public:
+  BrokenBarrierError() : std::runtime_error("the barrier was aborted or reset") {}
+};
+
 /// One line that says what `error` is: what() of a std::exception, a name for the others; "no error" for null.
 std::string describe(const std::exception_ptr& error);
 

@@ -2,6 +2,7 @@
 #pragma once
 #include <tulp/address.hpp>
 #include <tulp/address_info.hpp>
+#include <tulp/barrier.hpp>
 #include <tulp/concurrent_future.hpp>
 #include <tulp/condition.hpp>
 #include <tulp/datagram.hpp>
