@@ -1,6 +1,7 @@
 // The exceptions that tulp throws.  Floor 1, base.
 //
-// Three kinds, three means.  The world failed: OsError and its kind, ResolveError, IncompleteReadError, TimeoutError.
+// Three kinds, three means.  The world failed: OsError and its kind, ResolveError, SslError, IncompleteReadError,
+// TimeoutError.
 // The caller erred: InvalidStateError or std::invalid_argument, always checked.  We erred: an assertion.
 #pragma once
 #include <cstddef>
@@ -86,6 +87,30 @@ class ResolveError : public std::system_error {
 };
 /// The category of getaddrinfo's EAI_* numbers.
 const std::error_category& resolve_category() noexcept;
+
+/// TLS failed: a handshake, a record, or the loading of a certificate.  code() is in ssl_category().
+class SslError : public std::system_error {
+ public:
+  SslError(int code, const std::string& what);
+};
+/// The peer's certificate, or its lack of one, was not accepted.
+class SslCertificateError : public SslError {
+ public:
+  /// `verify_message` is the reason.
+  SslCertificateError(long verify_result, std::string verify_message, const std::string& what);
+  const char* what() const noexcept override { return what_.c_str(); }
+  /// X509_V_ERR_*, as in X509_STORE_CTX_get_error(3).
+  long verify_result() const noexcept { return verify_result_; }
+  /// Such as "certificate has expired".
+  const std::string& verify_message() const noexcept { return verify_message_; }
+
+ private:
+  long verify_result_;
+  std::string verify_message_;
+  std::string what_;
+};
+/// The category of OpenSSL's error numbers, ERR_get_error(3).  Defined on floor 6, ssl.
+const std::error_category& ssl_category() noexcept;
 
 /// The stream ended before what was asked for had come.
 class IncompleteReadError : public std::runtime_error {

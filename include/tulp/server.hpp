@@ -51,6 +51,12 @@ struct ServerOptions {
   /// Bound stream sockets of any family to use instead of making some; there is no host then.  They belong to tulp from
   /// the call on, whatever becomes of it, unless that throws std::invalid_argument.
   std::vector<int> socks = {};
+  /// Speaks TLS, with a server's context.  A client whose handshake fails is dropped, with a line to the loop's exception
+  /// handler that says why; one that says nothing at all, without.
+  std::optional<SslContext> ssl = std::nullopt;
+  /// As ConnectOptions::ssl_handshake_timeout and ssl_shutdown_timeout.
+  Duration ssl_handshake_timeout = std::chrono::seconds(60);
+  Duration ssl_shutdown_timeout = std::chrono::seconds(30);
 };
 
 namespace detail {

@@ -5,6 +5,7 @@
 #include <tulp/duration.hpp>
 #include <tulp/future.hpp>
 #include <tulp/protocol.hpp>
+#include <tulp/ssl_context.hpp>
 #include <tulp/task.hpp>
 
 #include <any>
@@ -118,6 +119,16 @@ struct ConnectOptions {
   /// A connected stream socket to use instead of making one; there is no host then.  It belongs to tulp from the call on,
   /// whatever becomes of it, unless that throws std::invalid_argument.
   int sock = -1;
+  /// Speaks TLS, with a client's context; connect_accepted_socket() takes a server's.  The connection stands when the
+  /// handshake has been done.
+  std::optional<SslContext> ssl = std::nullopt;
+  /// With ssl: whom the peer's certificate must be for, a name or a numeric address; else the host.  There has to be one
+  /// where there is no host.  An empty one asks for nobody in particular, and is for contexts that accept any.
+  std::optional<std::string> server_hostname = std::nullopt;
+  /// With ssl: how long the handshake may take, after connecting.
+  Duration ssl_handshake_timeout = std::chrono::seconds(60);
+  /// With ssl: how long close() waits for the peer's word that it ends too.
+  Duration ssl_shutdown_timeout = std::chrono::seconds(30);
 };
 
 /// What create_connection() gives.

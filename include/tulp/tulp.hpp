@@ -3,6 +3,7 @@
 #include <tulp/address.hpp>
 #include <tulp/address_info.hpp>
 #include <tulp/barrier.hpp>
+#include <tulp/certificate.hpp>
 #include <tulp/concurrent_future.hpp>
 #include <tulp/condition.hpp>
 #include <tulp/datagram.hpp>
@@ -25,6 +26,7 @@
 #include <tulp/serve.hpp>
 #include <tulp/server.hpp>
 #include <tulp/sock.hpp>
+#include <tulp/ssl_context.hpp>
 #include <tulp/stream.hpp>
 #include <tulp/task.hpp>
 #include <tulp/transport.hpp>
