@@ -69,10 +69,12 @@ class WrappedState final : public FutureStateOf<T>, private Runnable {
     } catch (const FutureCancelledError& cancelled) {
       if (!this->is_done()) this->fail(std::current_exception());
     } catch (...) {
-      if (!this->is_done()) return this->fail(std::current_exception());
+      const auto& trace = source_.work()->trace();
+      if (!this->is_done()) return this->fail(std::current_exception(), trace);
       this->loop().call_exception_handler({.message = "a call in another thread failed after its future was cancelled",
                                            .exception = std::current_exception(),
-                                           .created_at = this->created_at()});
+                                           .created_at = this->created_at(),
+                                           .trace = trace});
     }
   }
   void discard() noexcept override { Ref<WrappedState>::adopt(this); }

@@ -9,6 +9,7 @@
 #include <tulp/duration.hpp>
 #include <tulp/handle.hpp>
 #include <tulp/loop_core.hpp>
+#include <tulp/throw_trace.hpp>
 
 #include <atomic>
 #include <cstdint>
@@ -75,7 +76,12 @@ struct ExceptionContext {
   std::exception_ptr exception = {};  ///< May be null.
   std::string object = {};            ///< Who is concerned: "task 'crawl'", "transport 127.0.0.1:80"; may be empty.
   const void* created_at = nullptr;   ///< The return address of the call that made it, or null.
+  /// Where the exception was thrown; null if that is not known, as of one that was caught and stored by the program.
+  std::shared_ptr<const ThrowTrace> trace = {};
 };
+/// The report that the default exception handler gives to the log: a few lines, with functions, files and lines where
+/// debug information is there.  Slow.
+std::string to_string(const ExceptionContext& context);
 
 /// An event loop.  One thread runs it; everything that it calls, it calls one after another.
 ///

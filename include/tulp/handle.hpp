@@ -3,6 +3,7 @@
 #include <tulp/detail/block_pool.hpp>
 #include <tulp/detail/ref.hpp>
 #include <tulp/loop_core.hpp>
+#include <tulp/throw_trace.hpp>
 
 #include <concepts>
 #include <functional>
@@ -43,7 +44,7 @@ class Callback : public Runnable {
     state_ = State::done;
     return true;
   }
-  /// In a catch clause.
+  /// In a catch clause behind one for ThrowWatch.
   void report_failure() const noexcept;
   EventLoop& loop() const noexcept { return loop_; }
 
@@ -77,6 +78,7 @@ class CallbackOf final : public Base {
     if (this->begin()) {
       try {
         std::invoke(callable_);
+      } catch (const ThrowWatch&) {
       } catch (...) {
         this->report_failure();
       }

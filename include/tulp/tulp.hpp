@@ -17,6 +17,7 @@
 #include <tulp/fd.hpp>
 #include <tulp/future.hpp>
 #include <tulp/lock.hpp>
+#include <tulp/log.hpp>
 #include <tulp/pipe.hpp>
 #include <tulp/protocol.hpp>
 #include <tulp/queue.hpp>
@@ -29,5 +30,6 @@
 #include <tulp/ssl_context.hpp>
 #include <tulp/stream.hpp>
 #include <tulp/task.hpp>
+#include <tulp/throw_trace.hpp>
 #include <tulp/transport.hpp>
 #include <tulp/wait.hpp>

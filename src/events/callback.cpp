@@ -1,13 +1,12 @@
 #include <tulp/event_loop.hpp>
 #include <tulp/handle.hpp>
 
+#include "events/live_loops.hpp"
+
 namespace tulp::detail {
 
 void Callback::report_failure() const noexcept {
-  loop_.call_exception_handler({.message = "a callback failed",
-                                .exception = std::current_exception(),
-                                .object = "callback",
-                                .created_at = created_at_});
+  loop_.call_exception_handler(context_of_failure("a callback failed", "callback", created_at_));
 }
 
 void Callback::discard() noexcept {

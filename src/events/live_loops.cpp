@@ -11,6 +11,7 @@
 
 #include "base/code_address.hpp"
 #include "base/forkable_mutex.hpp"
+#include "base/log.hpp"
 
 namespace tulp {
 namespace {
@@ -74,16 +75,32 @@ void report_to_loop(EventLoop& loop, ExceptionContext context) noexcept {
   if (!loop.post_threadsafe(*report)) report->discard();
 }
 
+ExceptionContext context_of_failure(std::string message, std::string object, const void* created_at) {
+  const std::exception_ptr error = std::current_exception();
+  return {.message = std::move(message),
+          .exception = error,
+          .object = std::move(object),
+          .created_at = created_at,
+          .trace = detail::take_throw_trace(error)};
+}
+
+std::string to_string(const ExceptionContext& context) {
+  std::string text = "tulp: " + context.message;
+  if (context.exception) text += ": " + describe(context.exception);
+  if (!context.object.empty()) text += "\n  " + context.object;
+  if (context.created_at != nullptr)
+    text += (context.object.empty() ? "\n  created at " : ", created at ") + describe_code_address(context.created_at);
+  text += '\n';
+  if (context.trace != nullptr) {
+    text += describe_call_stack("thrown at", context.trace->thrown_at);
+    for (const CallStack& stack : context.trace->awaited_at) text += describe_call_stack("awaited at", stack);
+  }
+  return text;
+}
+
 void print(const ExceptionContext& context) noexcept {
   try {
-    std::string text = "tulp: " + context.message;
-    if (context.exception) text += ": " + describe(context.exception);
-    if (!context.object.empty()) text += "\n  " + context.object;
-    if (context.created_at != nullptr)
-      text +=
-          (context.object.empty() ? "\n  created at " : ", created at ") + describe_code_address(context.created_at);
-    text += '\n';
-    std::fwrite(text.data(), 1, text.size(), stderr);
+    log(to_string(context));
   } catch (const std::exception& error) {  // no memory left for the text
     std::fprintf(stderr, "tulp: %s (%s)\n", context.message.c_str(), error.what());
   }

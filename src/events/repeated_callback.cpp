@@ -1,5 +1,7 @@
 #include "events/repeated_callback.hpp"
 
+#include "events/live_loops.hpp"
+
 namespace tulp::detail {
 
 void RepeatedCallback::run() noexcept { is_removed_ ? drop_ref() : call(); }
@@ -10,11 +12,9 @@ void RepeatedCallback::call() noexcept {
   is_running_ = true;
   try {
     function_();
+  } catch (const ThrowWatch&) {
   } catch (...) {
-    loop_.call_exception_handler({.message = "a " + origin_.what + " failed",
-                                  .exception = std::current_exception(),
-                                  .object = "callback",
-                                  .created_at = origin_.created_at});
+    loop_.call_exception_handler(context_of_failure("a " + origin_.what + " failed", "callback", origin_.created_at));
   }
   is_running_ = false;
   if (is_removed_) function_ = nullptr;

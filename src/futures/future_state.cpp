@@ -19,11 +19,10 @@ class FutureState::DoneCallback final : public Waiter, public Runnable {
   void run() noexcept override {
     try {
       function_(*future_);
+    } catch (const ThrowWatch&) {
     } catch (...) {
-      future_->loop().call_exception_handler({.message = "a done callback failed",
-                                              .exception = std::current_exception(),
-                                              .object = future_->description(),
-                                              .created_at = future_->created_at()});
+      future_->loop().call_exception_handler(
+          context_of_failure("a done callback failed", future_->description(), future_->created_at()));
     }
     delete this;
   }
@@ -50,7 +49,8 @@ void FutureState::last_reference_dropped() const noexcept {
                    {.message = std::string(task() != nullptr ? "task" : "future") + " exception was never retrieved",
                     .exception = exception_,
                     .object = description(),
-                    .created_at = created_at_});
+                    .created_at = created_at_,
+                    .trace = note_ ? note_->trace : nullptr});
   }
   delete this;
 }
@@ -64,7 +64,7 @@ bool FutureState::cancel(std::string message) {
 
 const std::string& FutureState::cancel_message() const noexcept {
   static const std::string none;
-  return cancel_message_ ? *cancel_message_ : none;
+  return note_ ? note_->cancel_message : none;
 }
 
 std::exception_ptr FutureState::exception() const {
@@ -80,7 +80,7 @@ std::exception_ptr FutureState::exception() const {
 
 void FutureState::check_value() const {
   if (status_ == Status::has_value) return;
-  std::rethrow_exception(exception());
+  rethrow(exception(), note_ ? note_->trace : nullptr);
 }
 
 void FutureState::check_settable() {
@@ -88,13 +88,14 @@ void FutureState::check_settable() {
   if (is_done()) throw InvalidStateError("the future is done already");
 }
 
-void FutureState::fail(std::exception_ptr error) noexcept {
+void FutureState::fail(std::exception_ptr error, std::shared_ptr<const ThrowTrace> trace) noexcept {
   exception_ = std::move(error);
+  if (trace != nullptr) note_ = std::make_unique<Note>(Note{{}, std::move(trace)});
   finish(Status::failed);
 }
 
 void FutureState::finish_cancelled(std::string message) noexcept {
-  if (!message.empty()) cancel_message_ = std::make_unique<std::string>(std::move(message));
+  if (!message.empty()) note_ = std::make_unique<Note>(Note{std::move(message), nullptr});
   finish(Status::cancelled);
 }
 

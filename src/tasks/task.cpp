@@ -66,6 +66,7 @@ void TaskControl::execute() noexcept {
   auto status = FutureState::Status::cancelled;
   std::exception_ptr error;
   std::string message;
+  std::shared_ptr<const ThrowTrace> trace;
   if (is_cancel_pending_) {
     message = cancel_message();
   } else {
@@ -76,16 +77,18 @@ void TaskControl::execute() noexcept {
       message = cancelled.message();
     } catch (const abi::__forced_unwind&) {
       std::terminate();  // pthread_exit() on a fiber: it would unwind into nowhere
+    } catch (const ThrowWatch&) {
     } catch (...) {
       status = FutureState::Status::failed;
       error = std::current_exception();
+      trace = take_throw_trace(error, __builtin_return_address(0));
     }
   }
-  conclude(status, std::move(error), std::move(message));
+  conclude(status, {std::move(error), std::move(trace)}, std::move(message));
 }
 
 /// Everything that the body held is gone before anybody hears of the end.
-void TaskControl::conclude(FutureState::Status status, std::exception_ptr error, std::string message) noexcept {
+void TaskControl::conclude(FutureState::Status status, Failure failure, std::string message) noexcept {
   shield();
   destroy_callable();
   // A request that nobody has seen ends the task as cancelled, unless it came too late to stop what gave the result.
@@ -97,7 +100,7 @@ void TaskControl::conclude(FutureState::Status status, std::exception_ptr error,
   fiber_ = nullptr;
   unlink();
   if (status == FutureState::Status::failed)
-    state_.fail(std::move(error));
+    state_.fail(std::move(failure.error), std::move(failure.trace));
   else
     end(status, std::move(message));
 }

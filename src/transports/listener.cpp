@@ -11,6 +11,7 @@
 #include <tulp/error.hpp>
 #include <tulp/wait.hpp>
 
+#include "events/live_loops.hpp"
 #include "net/socket.hpp"
 #include "transports/socket_stream.hpp"
 
@@ -151,9 +152,10 @@ void Listener::take(UniqueFd socket, const Address& peer) noexcept {
     auto transport = accept_(std::make_unique<SocketStream>(loop_, std::move(socket), peer), client);
     client->on_connection_made(*transport);
     transport->on_gone([client = std::move(client)] { client->on_connection_lost(); });
+  } catch (const ThrowWatch&) {
   } catch (...) {
-    loop_.call_exception_handler({.message = "a connection from " + peer.to_string() + " could not be served",
-                                  .exception = std::current_exception()});
+    loop_.call_exception_handler(
+        context_of_failure("a connection from " + peer.to_string() + " could not be served", {}));
   }
 }
 

@@ -2,6 +2,8 @@
 
 #include <climits>
 
+#include "events/live_loops.hpp"
+
 namespace tulp::detail {
 namespace {
 
@@ -16,9 +18,8 @@ constexpr std::size_t most_views = 16;  // what every system takes
 }  // namespace
 
 void OpenTransport::report_failure(EventLoop& loop, const char* method) const noexcept {
-  loop.call_exception_handler({.message = std::string("a protocol's ") + method + " failed",
-                               .exception = std::current_exception(),
-                               .object = "transport to " + peer()});
+  loop.call_exception_handler(
+      context_of_failure(std::string("a protocol's ") + method + " failed", "transport to " + peer()));
 }
 
 void OpenTransport::drop_write(EventLoop& loop, const char* method) noexcept {

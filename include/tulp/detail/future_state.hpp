@@ -5,6 +5,7 @@
 #include <tulp/detail/unique_function.hpp>
 #include <tulp/error.hpp>
 #include <tulp/loop_core.hpp>
+#include <tulp/throw_trace.hpp>
 
 #include <cstdint>
 #include <exception>
@@ -60,7 +61,7 @@ class FutureState : public RefCounted {
   /// For set_result() and set_exception() of the user.
   /// Throws: InvalidStateError - done, or the state is a task's.
   void check_settable();
-  void fail(std::exception_ptr error) noexcept;
+  void fail(std::exception_ptr error, std::shared_ptr<const ThrowTrace> trace = nullptr) noexcept;
 
   void add_waiter(Waiter& waiter) noexcept { waiters_.push_back(waiter); }
   /// True if `waiter` is the only one who would hear of the end.
@@ -77,12 +78,17 @@ class FutureState : public RefCounted {
 
  private:
   class DoneCallback;
+  /// What few futures have.
+  struct Note {
+    std::string cancel_message;
+    std::shared_ptr<const ThrowTrace> trace;  // of exception_
+  };
 
   EventLoop& loop_;
   const void* created_at_;
   IntrusiveList<Waiter> waiters_;
   std::exception_ptr exception_;
-  std::unique_ptr<std::string> cancel_message_;  // null if empty
+  std::unique_ptr<Note> note_;  // null if empty
   Status status_ = Status::pending;
   mutable bool is_retrieved_ = false;
 };

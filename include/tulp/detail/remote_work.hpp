@@ -3,11 +3,13 @@
 #include <tulp/detail/ref.hpp>
 #include <tulp/detail/unique_function.hpp>
 #include <tulp/error.hpp>
+#include <tulp/throw_trace.hpp>
 
 #include <atomic>
 #include <exception>
 #include <functional>
 #include <future>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -23,9 +25,12 @@ class RemoteWork : public RefCounted {
   virtual bool cancel(const std::string& message) = 0;
   /// Calls `callback` once when the result is there, on the thread that brings it; now if it is there.
   void on_done(UniqueFunction<void()> callback);
+  /// Of what it has failed with; for whoever has been told of the end.
+  const std::shared_ptr<const ThrowTrace>& trace() const noexcept { return trace_; }
 
  protected:
   void notify_done() noexcept;
+  std::shared_ptr<const ThrowTrace> trace_;
 
  private:
   std::mutex mutex_;
@@ -49,8 +54,11 @@ class RemoteResult : public RemoteWork {
       } else {
         promise_.set_value(get());
       }
+    } catch (const ThrowWatch&) {
     } catch (...) {
-      promise_.set_exception(std::current_exception());
+      const auto error = std::current_exception();
+      trace_ = take_throw_trace(error);
+      promise_.set_exception(error);
     }
     notify_done();
   }

@@ -95,8 +95,12 @@ class TaskControl : public Runnable, public ListHook<TaskControl> {
   void serve_pending_cancel() noexcept;
   bool is_interruptible() const noexcept;
   [[noreturn]] void throw_cancelled();
-  void execute() noexcept;
-  void conclude(FutureState::Status status, std::exception_ptr error, std::string message) noexcept;
+  struct Failure {
+    std::exception_ptr error;
+    std::shared_ptr<const ThrowTrace> trace;
+  };
+  [[gnu::noinline]] void execute() noexcept;
+  void conclude(FutureState::Status status, Failure failure, std::string message) noexcept;
 
   FutureState& state_;
   FiberPool& pool_;  // of the loop; gone with it

@@ -1,0 +1,40 @@
+#include "base/call_stack.hpp"
+
+#include <unwind.h>
+
+#include <cstdint>
+
+namespace tulp {
+namespace {
+
+struct Walk {
+  std::span<const void*> frames;
+  std::size_t count = 0;
+  bool is_first = true;  // capture_call_stack itself
+};
+
+_Unwind_Reason_Code visit(_Unwind_Context* context, void* argument) {
+  Walk& walk = *static_cast<Walk*>(argument);
+  if (walk.is_first) {
+    walk.is_first = false;
+    return _URC_NO_REASON;
+  }
+  const auto address = _Unwind_GetIP(context);
+  if (address == 0 || walk.count == walk.frames.size()) return _URC_END_OF_STACK;
+  walk.frames[walk.count++] = reinterpret_cast<const void*>(address);
+  return _URC_NO_REASON;
+}
+
+}  // namespace
+
+std::size_t capture_call_stack(std::span<const void*> frames) noexcept {
+  Walk walk{frames};
+  _Unwind_Backtrace(visit, &walk);
+  return walk.count;
+}
+
+const void* enclosing_function(const void* return_address) noexcept {
+  return _Unwind_FindEnclosingFunction(const_cast<void*>(return_address));
+}
+
+}  // namespace tulp
