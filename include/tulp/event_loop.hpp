@@ -36,6 +36,7 @@ struct ConnectOptions;
 struct DatagramOptions;
 struct SendfileOptions;
 struct ServerOptions;
+struct SubprocessOptions;
 class Transport;
 template <class P>
 struct Connection;
@@ -204,7 +205,7 @@ class EventLoop {
   Duration slow_callback_duration() const noexcept { return slow_callback_duration_; }
 
   // Connections; each returns at once, and its Future is done when the connection, the server or the endpoint stands.
-  // Defined in transport.hpp, server.hpp and datagram_transport.hpp.
+  // Defined in transport.hpp, server.hpp, datagram_transport.hpp, pipe.hpp and subprocess_transport.hpp.
 
   template <class Factory>
   auto create_connection(Factory factory, std::string host, std::uint16_t port);
@@ -245,6 +246,14 @@ class EventLoop {
   auto connect_read_pipe(Factory factory, int fd);
   template <class Factory>
   auto connect_write_pipe(Factory factory, int fd);
+  template <class Factory>
+  auto subprocess_exec(Factory factory, std::vector<std::string> args);
+  template <class Factory>
+  auto subprocess_exec(Factory factory, std::vector<std::string> args, const SubprocessOptions& options);
+  template <class Factory>
+  auto subprocess_shell(Factory factory, std::string command);
+  template <class Factory>
+  auto subprocess_shell(Factory factory, std::string command, SubprocessOptions options);
 
   /// As tulp::sendfile(), in a task of its own; cancelling the Future cancels that.  The file stays open until then.
   Future<std::uint64_t> sendfile(std::shared_ptr<Transport> transport, int file, std::uint64_t offset = 0,

@@ -2,6 +2,8 @@
 //
 // start -> connection_made [-> data_received]* [-> eof_received]? -> connection_lost -> end
 // start -> connection_made [-> datagram_received | error_received]* -> connection_lost -> end     for datagrams
+// start -> connection_made [-> pipe_data_received | pipe_connection_lost | process_exited]* -> connection_lost -> end
+//                                                                                          for a child process
 //
 // All of these are plain callbacks: they must not park.  Each is called from the loop, except pause_writing and
 // resume_writing, which may be called from inside Transport::write.  Whatever they throw is reported to the loop's
@@ -18,6 +20,7 @@ namespace tulp {
 
 class Address;
 class DatagramTransport;
+class SubprocessTransport;
 class Transport;
 
 class BaseProtocol {
@@ -64,6 +67,20 @@ class DatagramProtocol : public BaseProtocol {
   /// A datagram could not be sent or received, or the peer of a connected endpoint refused an earlier one: an OsError.
   /// The endpoint stays open.
   virtual void error_received(std::exception_ptr) {}
+};
+
+/// Hears of a child process and of the pipes to its descriptors 0, 1 and 2.  connection_lost comes when the child has ended
+/// and so have all pipes, in whatever order.  pause_writing and resume_writing speak of the pipe to its stdin.
+/// Source: PEP 3156 "Subprocess Protocol"; asyncio.SubprocessProtocol.
+class SubprocessProtocol : public BaseProtocol {
+ public:
+  virtual void connection_made(std::shared_ptr<SubprocessTransport>) {}
+  /// What the child has written to its descriptor 1 or 2; at least one byte.
+  virtual void pipe_data_received(int, std::string_view) {}
+  /// One of the pipes has ended: null if in order.  For 0 that is when the child has closed its stdin, or we have.
+  virtual void pipe_connection_lost(int, std::exception_ptr) {}
+  /// get_returncode() says how.
+  virtual void process_exited() {}
 };
 
 }  // namespace tulp

@@ -29,6 +29,7 @@
 #include <tulp/sock.hpp>
 #include <tulp/ssl_context.hpp>
 #include <tulp/stream.hpp>
+#include <tulp/subprocess_transport.hpp>
 #include <tulp/task.hpp>
 #include <tulp/throw_trace.hpp>
 #include <tulp/transport.hpp>

@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 #include <cerrno>
 #include <ctime>
 
@@ -77,6 +78,13 @@ struct SystemCalls {
   int (*madvise)(void*, size_t, int);
 
   int (*sigaction)(int, const struct sigaction*, struct sigaction*);
+
+  /// Runs `body(argument)` in a child process, on the stack that ends at `stack_end`, in this process's memory; it must not
+  /// return.  Returns when the child has become another program or has ended.  `*pidfd` is -1 where the system has none.
+  pid_t (*start_child)(int (*body)(void*), void* argument, void* stack_end, int* pidfd);
+  int (*waitid)(idtype_t, id_t, siginfo_t*, int);
+  int (*kill)(pid_t, int);
+  int (*pidfd_send_signal)(int, int, siginfo_t*, unsigned);  // ENOSYS where the system has none
 };
 
 /// The table in force.  Changed only by tests, while no loop runs.
