@@ -50,9 +50,9 @@ class WrappedState final : public FutureStateOf<T>, private Runnable {
       if (link->post(*self)) static_cast<void>(self.release());
     });
   }
-  bool cancel(std::string message) override {
-    if (!this->is_done()) source_.work()->cancel(message);
-    return FutureState::cancel(std::move(message));
+  bool cancel(CancelReason reason) override {
+    if (!this->is_done()) source_.work()->cancel(reason.message);
+    return FutureState::cancel(std::move(reason));
   }
 
  private:
@@ -118,7 +118,7 @@ class LoopCall final : public RemoteResult<T>, private Runnable {
    public:
     CancelRequest(Ref<LoopCall> call, std::string message) : call_(std::move(call)), message_(std::move(message)) {}
     void run() noexcept override {
-      if (call_->task_) call_->task_->cancel(message_);
+      if (call_->task_) call_->task_->cancel(CancelReason(message_));
       delete this;
     }
     void discard() noexcept override { delete this; }

@@ -17,19 +17,32 @@ namespace tulp {
 /// Source: PEP 3156 "Futures" (CancelledError); outside std::exception as Python moved it in 3.8.
 class CancelledError {
  public:
-  explicit CancelledError(std::string message = {}) : message_(std::move(message)) {}
+  explicit CancelledError(std::string message = {}, const void* asked_at = nullptr)
+      : message_(std::move(message)), asked_at_(asked_at) {}
   /// What the caller of cancel() gave as the reason; may be empty.
   const std::string& message() const noexcept { return message_; }
+  /// The return address of the call that asked for the cancellation; null if the library itself did, as for a time limit.
+  const void* asked_at() const noexcept { return asked_at_; }
+  /// The same in words: "crawl.cpp:12 (main)" where there is debug information; empty for null.  Slow: for reports.
+  std::string place() const;
 
  private:
   std::string message_;
+  const void* asked_at_;
 };
 
 /// What I asked or waited for was cancelled, not I.  Source: tulp only; asyncio cannot tell the two apart.
 class FutureCancelledError : public std::runtime_error {
  public:
-  explicit FutureCancelledError(const std::string& message = {})
-      : std::runtime_error(message.empty() ? "the future was cancelled" : "the future was cancelled: " + message) {}
+  explicit FutureCancelledError(const std::string& message = {}, const void* asked_at = nullptr)
+      : std::runtime_error(message.empty() ? "the future was cancelled" : "the future was cancelled: " + message),
+        asked_at_(asked_at) {}
+  // As those of CancelledError.
+  const void* asked_at() const noexcept { return asked_at_; }
+  std::string place() const;
+
+ private:
+  const void* asked_at_;
 };
 
 /// The caller erred: the object is not in a state that allows the call.

@@ -47,7 +47,7 @@ class FutureBase {
 
   /// Ends a pending future as cancelled.  Of a task it asks for cancellation, which comes at the task's next park.
   /// False, and without effect, if it is done already.
-  bool cancel(std::string message = {}) { return state_->cancel(std::move(message)); }
+  [[gnu::noinline]] bool cancel(std::string message = {}) { return state_->cancel({std::move(message), TULP_CALLER}); }
 
   /// Schedules `callback(future)` with call_soon() when the future is done, or now if it is.  Callbacks run in the order
   /// in which they were added; one that is added twice runs twice.
@@ -64,6 +64,8 @@ class FutureBase {
   }
 
   EventLoop& get_loop() const noexcept { return state_->loop(); }
+  /// Whether both name the same future.
+  friend bool operator==(const FutureBase& a, const FutureBase& b) noexcept { return a.state_.get() == b.state_.get(); }
 
   // For the library.
   explicit FutureBase(Ref<FutureStateOf<T>> state) noexcept : state_(std::move(state)) {}

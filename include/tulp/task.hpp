@@ -60,7 +60,9 @@ class TaskHandle : public detail::TaskMembers<TaskHandle> {
   explicit operator bool() const noexcept { return static_cast<bool>(state_); }
   bool done() const { return this->control().state().is_done(); }
   bool cancelled() const { return this->control().state().status() == detail::FutureState::Status::cancelled; }
-  bool cancel(std::string message = {}) { return this->control().state().cancel(std::move(message)); }
+  [[gnu::noinline]] bool cancel(std::string message = {}) {
+    return this->control().state().cancel({std::move(message), TULP_CALLER});
+  }
   friend bool operator==(const TaskHandle& a, const TaskHandle& b) noexcept { return a.state_.get() == b.state_.get(); }
 
   const detail::Ref<detail::FutureState>& state() const noexcept { return state_; }

@@ -1,6 +1,8 @@
 #include <netdb.h>
 #include <tulp/error.hpp>
 
+#include "base/code_address.hpp"
+
 namespace tulp {
 namespace {
 
@@ -43,6 +45,12 @@ const std::error_category& resolve_category() noexcept {
   static const ResolveCategory category;
   return category;
 }
+
+std::string CancelledError::place() const {
+  return asked_at_ != nullptr ? describe_code_address(asked_at_) : std::string();
+}
+
+std::string FutureCancelledError::place() const { return CancelledError({}, asked_at_).place(); }
 
 ResolveError::ResolveError(int gai_error, const std::string& what)
     : std::system_error(gai_error, resolve_category(), what) {}

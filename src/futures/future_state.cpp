@@ -55,22 +55,22 @@ void FutureState::last_reference_dropped() const noexcept {
   delete this;
 }
 
-bool FutureState::cancel(std::string message) {
+bool FutureState::cancel(CancelReason reason) {
   is_retrieved_ = true;  // whoever cancels takes note
   if (is_done()) return false;
-  finish_cancelled(std::move(message));
+  finish_cancelled(std::move(reason));
   return true;
 }
 
-const std::string& FutureState::cancel_message() const noexcept {
-  static const std::string none;
-  return note_ ? note_->cancel_message : none;
+const CancelReason& FutureState::cancel_reason() const noexcept {
+  static const CancelReason none;
+  return note_ ? note_->cancel_reason : none;
 }
 
 std::exception_ptr FutureState::exception() const {
   switch (status_) {
     case Status::pending: throw InvalidStateError("the future is not done");
-    case Status::cancelled: throw FutureCancelledError(cancel_message());
+    case Status::cancelled: throw FutureCancelledError(cancel_reason().message, cancel_reason().asked_at);
     case Status::has_value: return nullptr;
     case Status::failed: break;
   }
@@ -94,8 +94,8 @@ void FutureState::fail(std::exception_ptr error, std::shared_ptr<const ThrowTrac
   finish(Status::failed);
 }
 
-void FutureState::finish_cancelled(std::string message) noexcept {
-  if (!message.empty()) note_ = std::make_unique<Note>(Note{std::move(message), nullptr});
+void FutureState::finish_cancelled(CancelReason reason) noexcept {
+  if (!reason.is_empty()) note_.reset(new (std::nothrow) Note{std::move(reason), nullptr});
   finish(Status::cancelled);
 }
 
@@ -106,6 +106,14 @@ void FutureState::finish(Status status) noexcept {
     if (waiter.is_callback_) static_cast<DoneCallback&>(waiter).keep(*this);
     loop_.post(waiter.target_);
   }
+}
+
+bool FutureState::is_awaited_by_others(const Waiter* waiter) noexcept {
+  bool is_awaited = false;
+  waiters_.for_each([&](const Waiter& other) {
+    if (&other != waiter && other.role_ == Waiter::Role::waits) is_awaited = true;
+  });
+  return is_awaited;
 }
 
 std::uint64_t FutureState::add_done_callback(UniqueFunction<void(FutureState&)> callback) {

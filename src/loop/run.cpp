@@ -23,7 +23,7 @@ class InterruptScope {
     is_active_ = true;
     loop_.add_signal_handler(SIGINT, [this, &main] {
       was_interrupted_ = true;
-      main.cancel("Ctrl-C");
+      main.cancel({"Ctrl-C"});
     });
     handlers().target().end_process_at_second_interrupt(true);
   }

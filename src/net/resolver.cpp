@@ -66,8 +66,8 @@ class Resolver::Lookup final : public FutureStateOf<T>, public ListHook<Lookup<T
   Lookup(EventLoop& loop, JobOf<T>& job) noexcept : FutureStateOf<T>(loop, nullptr), job_(&job) {
     self_ = Ref<Lookup>::share(this);
   }
-  bool cancel(std::string message) override {
-    if (!FutureState::cancel(std::move(message))) return false;
+  bool cancel(CancelReason reason) override {
+    if (!FutureState::cancel(std::move(reason))) return false;
     if (JobOf<T>* const job = job_) {
       const auto self = leave();
       job->on_lookup_left();

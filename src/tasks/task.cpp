@@ -65,16 +65,16 @@ std::size_t TaskControl::stack_high_water_bytes() const noexcept {
 void TaskControl::execute() noexcept {
   auto status = FutureState::Status::cancelled;
   std::exception_ptr error;
-  std::string message;
+  CancelReason reason;
   std::shared_ptr<const ThrowTrace> trace;
   if (is_cancel_pending_) {
-    message = cancel_message();
+    reason = cancel_reason();
   } else {
     try {
       call();
       status = FutureState::Status::has_value;
     } catch (const CancelledError& cancelled) {
-      message = cancelled.message();
+      reason = {cancelled.message(), cancelled.asked_at()};
     } catch (const abi::__forced_unwind&) {
       std::terminate();  // pthread_exit() on a fiber: it would unwind into nowhere
     } catch (const ThrowWatch&) {
@@ -84,17 +84,17 @@ void TaskControl::execute() noexcept {
       trace = take_throw_trace(error, __builtin_return_address(0));
     }
   }
-  conclude(status, {std::move(error), std::move(trace)}, std::move(message));
+  conclude(status, {std::move(error), std::move(trace)}, std::move(reason));
 }
 
 /// Everything that the body held is gone before anybody hears of the end.
-void TaskControl::conclude(FutureState::Status status, Failure failure, std::string message) noexcept {
+void TaskControl::conclude(FutureState::Status status, Failure failure, CancelReason reason) noexcept {
   shield();
   destroy_callable();
   // A request that nobody has seen ends the task as cancelled, unless it came too late to stop what gave the result.
   if (status == FutureState::Status::has_value && is_cancel_pending_ && !is_cancel_late_) {
     status = FutureState::Status::cancelled;
-    message = cancel_message();
+    reason = cancel_reason();
   }
   TULP_ASSERT(!is_queued());
   fiber_ = nullptr;
@@ -102,7 +102,7 @@ void TaskControl::conclude(FutureState::Status status, Failure failure, std::str
   if (status == FutureState::Status::failed)
     state_.fail(std::move(failure.error), std::move(failure.trace));
   else
-    end(status, std::move(message));
+    end(status, std::move(reason));
 }
 
 void TaskControl::discard() noexcept {}  // a loop that closes deals with its tasks itself
@@ -116,14 +116,14 @@ unsigned TaskControl::uncancel() noexcept {
 
 /// A chain of tasks that wait for each other is cancelled from its head to its end without recursion.  A chain that
 /// comes back to its head is a cycle, which nothing else would end: it is cut there.
-bool TaskControl::request_cancel(std::string message) {
+bool TaskControl::request_cancel(CancelReason reason) {
   if (state_.is_done()) return false;
-  cancel_chain(cancel_this_or_next(message), message);
+  cancel_chain(cancel_this_or_next(reason), reason);
   return true;
 }
 
-void TaskControl::cancel_chain(TaskControl* task, const std::string& message) noexcept {
-  while (task != nullptr && task != this) task = task->cancel_this_or_next(message);
+void TaskControl::cancel_chain(TaskControl* task, const CancelReason& reason) noexcept {
+  while (task != nullptr && task != this) task = task->cancel_this_or_next(reason);
   if (task == this) interrupt();
 }
 
@@ -131,14 +131,14 @@ void TaskControl::cancel_chain(TaskControl* task, const std::string& message) no
 void TaskControl::serve_pending_cancel() noexcept {
   if (is_queued() || !is_interruptible() || !park_->can_be_left()) return;
   is_cancel_pending_ = false;
-  const std::string message = cancel_message();
-  cancel_chain(end_park(message), message);
+  const CancelReason reason = cancel_reason();
+  cancel_chain(end_park(reason), reason);
 }
 
 /// Ends the wait, or passes that on to what is waited for, which is returned if it is a task.
-TaskControl* TaskControl::end_park(const std::string& message) noexcept {
+TaskControl* TaskControl::end_park(const CancelReason& reason) noexcept {
   TaskControl* next = nullptr;
-  if (!park_->pass_on(message, next)) interrupt();
+  if (!park_->pass_on(reason, next)) interrupt();
   return next;
 }
 
@@ -148,14 +148,14 @@ void TaskControl::interrupt() noexcept {
   loop().post(*this);
 }
 
-TaskControl* TaskControl::cancel_this_or_next(const std::string& message) noexcept {
+TaskControl* TaskControl::cancel_this_or_next(const CancelReason& reason) noexcept {
   if (state_.is_done()) return nullptr;
   ++cancel_request_count_;
-  cancel_message_ = message.empty() ? nullptr : std::make_unique<std::string>(message);
+  cancel_reason_ = CancelReason::keep(reason);
   if (is_interrupted_) return nullptr;  // the CancelledError that is on its way serves this request too
   const bool is_woken = park_ != nullptr && is_queued();
   const bool is_waiting = park_ != nullptr && !is_woken && is_interruptible();
-  if (is_waiting && park_->can_be_left()) return end_park(message);
+  if (is_waiting && park_->can_be_left()) return end_park(reason);
   is_cancel_pending_ = true;
   is_cancel_late_ = is_woken || is_waiting;
   return nullptr;
@@ -165,7 +165,8 @@ bool TaskControl::is_interruptible() const noexcept { return shield_depth_ == 0 
 
 void TaskControl::throw_cancelled() {
   is_cancel_pending_ = false;
-  throw CancelledError(cancel_message());
+  const CancelReason reason = cancel_reason();
+  throw CancelledError(reason.message, reason.asked_at);
 }
 
 void throw_if_cancelled() {
@@ -184,7 +185,7 @@ TaskControl& require_task(const char* function) {
 
 // Waiting for a future.
 
-bool Park::pass_on(const std::string&, TaskControl*&) noexcept { return false; }
+bool Park::pass_on(const CancelReason&, TaskControl*&) noexcept { return false; }
 
 namespace {
 
@@ -193,11 +194,11 @@ class FuturePark final : public Park, public Waiter {
   FuturePark(TaskControl& me, FutureState& future) noexcept : Waiter(me), future_(future) {}
 
   void undo() noexcept override { unlink(); }
-  bool pass_on(const std::string& message, TaskControl*& next) noexcept override {
-    if (!future_.is_awaited_only_by(*this)) return false;
+  bool pass_on(const CancelReason& reason, TaskControl*& next) noexcept override {
+    if (future_.is_awaited_by_others(this)) return false;
     is_passed_on_ = true;
     next = future_.task();
-    if (next == nullptr) future_.cancel(message);
+    if (next == nullptr) future_.cancel(reason);
     return true;
   }
   TaskControl* awaited_task() const noexcept override { return future_.task(); }
@@ -216,23 +217,31 @@ namespace {
 
 /// Looks a bounded way along the chain of tasks that wait for each other.
 /// Throws: InvalidStateError - it leads back to `me`.
-void check_for_cycle(const TaskControl& me, const FutureState& future) {
+void check_for_cycle(const TaskControl& me, const FutureState& future, const char* function) {
   constexpr int furthest = 64;
   const TaskControl* at = future.task();
   for (int hops = 0; at != nullptr && hops < furthest; ++hops) {
-    if (at == &me) throw InvalidStateError("await: " + future.description() + " waits, in the end, for this task");
+    if (at == &me)
+      throw InvalidStateError(std::string(function) + ": " + future.description() +
+                              " waits, in the end, for this task");
     at = at->awaited_task();
   }
 }
 
 }  // namespace
 
+void check_awaitable(const FutureState& future, const char* function) {
+  const TaskControl& me = require_task(function);
+  if (&future.loop() != &me.loop())
+    throw InvalidStateError(std::string(function) + ": the future belongs to a different event loop");
+  if (&future == &me.state()) throw InvalidStateError(std::string(function) + ": a task cannot wait for itself");
+  check_for_cycle(me, future, function);
+}
+
 void wait_until_done(FutureState& future) {
-  TaskControl& me = require_task("await");
-  if (&future.loop() != &me.loop()) throw InvalidStateError("await: the future belongs to a different event loop");
-  if (&future == &me.state()) throw InvalidStateError("await: a task cannot wait for itself");
-  check_for_cycle(me, future);
+  check_awaitable(future, "await");
   if (future.is_done()) return;
+  TaskControl& me = *running_task();
   FuturePark wait(me, future);
   future.add_waiter(wait);
   park(wait);

@@ -709,3 +709,32 @@ TEST_CASE_METHOD(LoopTest, "a destructor of a captured object may park while its
     CHECK(trace == Trace{"captured object gone"});
   });
 }
+
+TEST_CASE_METHOD(LoopTest,
+                 "CancelledError says where the cancellation was asked for, and so does FutureCancelledError") {
+  run([] {
+    std::string place;
+    auto task = create_task([&] {
+      try {
+        sleep(1h);
+      } catch (const CancelledError& error) {
+        CHECK(error.asked_at() != nullptr);
+        place = error.place();
+        throw;
+      }
+    });
+    let_others_run();
+    task.cancel();
+    try {
+      await(task);
+      FAIL("nothing was thrown");
+    } catch (const FutureCancelledError& error) {
+      CHECK(error.place() == place);
+    }
+    CHECK_FALSE(place.empty());
+    Future<> future;
+    future.cancel();
+    CHECK_THROWS_AS(future.result(), FutureCancelledError);
+    CHECK(CancelledError().place().empty());
+  });
+}

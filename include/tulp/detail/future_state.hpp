@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <exception>
 #include <memory>
+#include <new>
 #include <optional>
 #include <string>
 #include <type_traits>
@@ -20,14 +21,32 @@ namespace tulp::detail {
 class FutureState;
 class TaskControl;
 
+/// Why, and by which call, something was cancelled.
+struct CancelReason {
+  CancelReason(std::string why = {}, const void* asked_at_address = nullptr) noexcept
+      : message(std::move(why)), asked_at(asked_at_address) {}
+  bool is_empty() const noexcept { return message.empty() && asked_at == nullptr; }
+  /// Null for a reason that says nothing.
+  static std::unique_ptr<CancelReason> keep(CancelReason reason) noexcept {
+    if (reason.is_empty()) return nullptr;
+    return std::unique_ptr<CancelReason>(new (std::nothrow) CancelReason(std::move(reason)));
+  }
+
+  std::string message;
+  const void* asked_at;  // a return address, or null
+};
+
 /// Whoever is to be queued when a future is done.
 class Waiter : public ListHook<Waiter> {
  public:
-  explicit Waiter(Runnable& target) noexcept : target_(target) {}
+  /// Who only looks on does not keep others from cancelling the future.
+  enum class Role : bool { waits, looks_on };
+  explicit Waiter(Runnable& target, Role role = Role::waits) noexcept : target_(target), role_(role) {}
 
  private:
   friend class FutureState;
   Runnable& target_;
+  Role role_;
   bool is_callback_ = false;
 };
 
@@ -50,8 +69,8 @@ class FutureState : public RefCounted {
   virtual std::string description() const { return "future"; }
 
   /// Ends a pending future as cancelled; asks a task to end so.  False if it is done already.
-  virtual bool cancel(std::string message);
-  const std::string& cancel_message() const noexcept;
+  virtual bool cancel(CancelReason reason);
+  const CancelReason& cancel_reason() const noexcept;
   /// Null if it has a value.  Counts as retrieving.
   /// Throws: InvalidStateError - pending; FutureCancelledError - cancelled.
   std::exception_ptr exception() const;
@@ -64,8 +83,10 @@ class FutureState : public RefCounted {
   void fail(std::exception_ptr error, std::shared_ptr<const ThrowTrace> trace = nullptr) noexcept;
 
   void add_waiter(Waiter& waiter) noexcept { waiters_.push_back(waiter); }
-  /// True if `waiter` is the only one who would hear of the end.
-  bool is_awaited_only_by(const Waiter& waiter) noexcept { return waiters_.has_one() && &waiters_.front() == &waiter; }
+  /// True if somebody besides `waiter`, which may be null, waits for the end.
+  bool is_awaited_by_others(const Waiter* waiter) noexcept;
+  /// A failure will not be reported: whoever calls this cares for nobody's but the first of several.
+  void take_note() noexcept { is_retrieved_ = true; }
   /// Queues `callback(*this)` when done, or now if it is.
   std::uint64_t add_done_callback(UniqueFunction<void(FutureState&)> callback);
   bool remove_done_callback(std::uint64_t id) noexcept;
@@ -74,13 +95,13 @@ class FutureState : public RefCounted {
   void last_reference_dropped() const noexcept override;
   /// Queues the waiters, in the order in which they came.
   void finish(Status status) noexcept;
-  void finish_cancelled(std::string message) noexcept;
+  void finish_cancelled(CancelReason reason) noexcept;
 
  private:
   class DoneCallback;
   /// What few futures have.
   struct Note {
-    std::string cancel_message;
+    CancelReason cancel_reason;
     std::shared_ptr<const ThrowTrace> trace;  // of exception_
   };
 

@@ -36,7 +36,7 @@ class Park {
   virtual bool can_be_left() noexcept { return true; }
   /// Passes a cancellation on to what is waited for, and stays parked until that has ended: true.  If that is a task, it
   /// is put into `next`, and the caller cancels it.
-  virtual bool pass_on(const std::string& message, TaskControl*& next) noexcept;
+  virtual bool pass_on(const CancelReason& reason, TaskControl*& next) noexcept;
   /// The task that is waited for, or null.
   virtual TaskControl* awaited_task() const noexcept { return nullptr; }
 
@@ -57,10 +57,10 @@ class TaskControl : public Runnable, public ListHook<TaskControl> {
   unsigned cancelling() const noexcept { return cancel_request_count_; }
   unsigned uncancel() noexcept;
   void forget_pending_cancel() noexcept { is_cancel_pending_ = false; }
-  /// What the last request gave as its reason.
-  std::string cancel_message() const { return cancel_message_ ? *cancel_message_ : std::string(); }
+  /// Of the last request.
+  CancelReason cancel_reason() const { return cancel_reason_ ? *cancel_reason_ : CancelReason(); }
   /// False if the task has ended.
-  bool request_cancel(std::string message);
+  bool request_cancel(CancelReason reason);
   std::size_t stack_high_water_bytes() const noexcept;
   std::size_t stack_size_bytes() const noexcept { return stack_size_bytes_; }
   TaskControl* awaited_task() const noexcept;
@@ -78,7 +78,7 @@ class TaskControl : public Runnable, public ListHook<TaskControl> {
   ~TaskControl();
   virtual void call() = 0;
   virtual void destroy_callable() = 0;
-  virtual void end(FutureState::Status status, std::string message) noexcept = 0;
+  virtual void end(FutureState::Status status, CancelReason reason) noexcept = 0;
 
  private:
   friend class Scheduler;
@@ -89,9 +89,9 @@ class TaskControl : public Runnable, public ListHook<TaskControl> {
   friend void begin_operation(TaskControl& me);
 
   void interrupt() noexcept;
-  TaskControl* end_park(const std::string& message) noexcept;
-  TaskControl* cancel_this_or_next(const std::string& message) noexcept;
-  void cancel_chain(TaskControl* task, const std::string& message) noexcept;
+  TaskControl* end_park(const CancelReason& reason) noexcept;
+  TaskControl* cancel_this_or_next(const CancelReason& reason) noexcept;
+  void cancel_chain(TaskControl* task, const CancelReason& reason) noexcept;
   void serve_pending_cancel() noexcept;
   bool is_interruptible() const noexcept;
   [[noreturn]] void throw_cancelled();
@@ -100,7 +100,7 @@ class TaskControl : public Runnable, public ListHook<TaskControl> {
     std::shared_ptr<const ThrowTrace> trace;
   };
   [[gnu::noinline]] void execute() noexcept;
-  void conclude(FutureState::Status status, Failure failure, std::string message) noexcept;
+  void conclude(FutureState::Status status, Failure failure, CancelReason reason) noexcept;
 
   FutureState& state_;
   FiberPool& pool_;  // of the loop; gone with it
@@ -108,8 +108,8 @@ class TaskControl : public Runnable, public ListHook<TaskControl> {
   Fiber* fiber_ = nullptr;  // from the first step to the end
   Park* park_ = nullptr;    // while parked
   std::uint64_t number_;
-  std::unique_ptr<std::string> name_;  // null: "Task-N"
-  std::unique_ptr<std::string> cancel_message_;
+  std::unique_ptr<std::string> name_;            // null: "Task-N"
+  std::unique_ptr<CancelReason> cancel_reason_;  // null if empty
   std::uint32_t cancel_request_count_ = 0;
   std::uint16_t shield_depth_ = 0;
   std::uint16_t operation_count_ = 0;  // I/O operations since the last park
@@ -141,6 +141,8 @@ void throw_if_cancelled();
 void begin_operation(TaskControl& me);
 /// Lets everything run that is ready, once.  Throws: InvalidStateError - outside a task; CancelledError.
 void yield_now();
+/// Throws: InvalidStateError - outside a task, another loop's future, the task's own, or one that waits for this task.
+void check_awaitable(const FutureState& future, const char* function);
 /// Parks until `future` is done, whatever its end; returns at once if it is.
 /// Throws: InvalidStateError - outside a task, another loop's future, or the task's own; CancelledError.
 void wait_until_done(FutureState& future);

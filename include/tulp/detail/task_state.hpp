@@ -22,8 +22,8 @@ class TaskState final : public TaskControl, public FutureStateOf<T> {
 
   TaskControl* task() const noexcept override { return const_cast<TaskState*>(this); }
   std::string description() const override { return "task '" + name() + "'"; }
-  bool cancel(std::string message) override {
-    return this->is_done() ? FutureState::cancel(std::move(message)) : request_cancel(std::move(message));
+  bool cancel(CancelReason reason) override {
+    return this->is_done() ? FutureState::cancel(std::move(reason)) : request_cancel(std::move(reason));
   }
 
  private:
@@ -34,10 +34,10 @@ class TaskState final : public TaskControl, public FutureStateOf<T> {
       this->value_.emplace(std::invoke(*callable_));
   }
   void destroy_callable() override { callable_.reset(); }
-  void end(FutureState::Status status, std::string message) noexcept override {
+  void end(FutureState::Status status, CancelReason reason) noexcept override {
     if (status == FutureState::Status::cancelled) {
       if constexpr (!std::is_void_v<T>) this->value_.reset();
-      this->finish_cancelled(std::move(message));
+      this->finish_cancelled(std::move(reason));
     } else {
       this->finish(status);
     }
