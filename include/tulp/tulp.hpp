@@ -2,6 +2,7 @@
 #pragma once
 #include <tulp/address.hpp>
 #include <tulp/address_info.hpp>
+#include <tulp/as_completed.hpp>
 #include <tulp/barrier.hpp>
 #include <tulp/certificate.hpp>
 #include <tulp/concurrent_future.hpp>
@@ -16,6 +17,7 @@
 #include <tulp/executor.hpp>
 #include <tulp/fd.hpp>
 #include <tulp/future.hpp>
+#include <tulp/gather.hpp>
 #include <tulp/lock.hpp>
 #include <tulp/log.hpp>
 #include <tulp/pipe.hpp>
@@ -26,11 +28,13 @@
 #include <tulp/sendfile.hpp>
 #include <tulp/serve.hpp>
 #include <tulp/server.hpp>
+#include <tulp/shield.hpp>
 #include <tulp/sock.hpp>
 #include <tulp/ssl_context.hpp>
 #include <tulp/stream.hpp>
 #include <tulp/subprocess_transport.hpp>
 #include <tulp/task.hpp>
 #include <tulp/throw_trace.hpp>
+#include <tulp/timeout.hpp>
 #include <tulp/transport.hpp>
 #include <tulp/wait.hpp>

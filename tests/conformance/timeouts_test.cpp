@@ -1,6 +1,7 @@
 // with_timeout: the second list of semantics, row 7, and what the design adds.
 #include <tulp/wait.hpp>
 
+#include <functional>
 #include <optional>
 #include <stdexcept>
 
@@ -230,5 +231,122 @@ TEST_CASE_METHOD(LoopTest, "an exception out of with_timeout takes its timer awa
     const TimePoint start = loop().time();
     sleep(1us);  // a manual clock would jump to whatever timer is left
     CHECK(loop().time() < start + 30min);
+  });
+}
+
+TEST_CASE_METHOD(LoopTest,
+                 "a deadline is a time of the loop's clock, and one that has passed is over at the first park") {
+  run([&] {
+    const TimePoint deadline = loop().time() + 2ms;
+    CHECK_THROWS_AS(with_timeout(deadline, [] { sleep(1h); }), TimeoutError);
+    CHECK(loop().time() >= deadline);
+    CHECK_THROWS_AS(with_timeout(deadline, [] { sleep(1h); }), TimeoutError);
+    CHECK(with_timeout(deadline, [] { return 1; }) == 1);
+  });
+}
+
+TEST_CASE_METHOD(LoopTest, "a function that takes a Timeout& sees when its time is over, and whether it is") {
+  run([&] {
+    const TimePoint deadline = loop().time() + 1h;
+    with_timeout(deadline, [&](Timeout& timeout) {
+      CHECK(timeout.when() == deadline);
+      CHECK_FALSE(timeout.expired());
+    });
+    with_timeout(Duration::max(), [](Timeout& timeout) { CHECK_FALSE(timeout.when()); });
+    bool was_expired = false;
+    const auto body = [&](Timeout& timeout) {
+      try {
+        sleep(1h);
+      } catch (const CancelledError&) {
+        was_expired = timeout.expired();
+        CHECK_THROWS_AS(timeout.reschedule(1h), InvalidStateError);
+        throw;
+      }
+    };
+    CHECK_THROWS_AS(with_timeout(1ms, body), TimeoutError);
+    CHECK(was_expired);
+  });
+}
+
+TEST_CASE_METHOD(LoopTest,
+                 "a limit can be moved from inside, to a later time, an earlier one, never, or one that has passed") {
+  run([&] {
+    const int value = with_timeout(1ms, [&](Timeout& timeout) {
+      timeout.reschedule(1h);
+      sleep(5ms);
+      return 3;
+    });
+    CHECK(value == 3);
+    CHECK_THROWS_AS(with_timeout(1h,
+                                 [](Timeout& timeout) {
+                                   timeout.reschedule(1ms);
+                                   sleep(1h);
+                                 }),
+                    TimeoutError);
+    with_timeout(1ms, [](Timeout& timeout) {
+      timeout.reschedule(std::nullopt);
+      sleep(5ms);
+    });
+    CHECK_THROWS_AS(with_timeout(1h,
+                                 [&](Timeout& timeout) {
+                                   timeout.reschedule(loop().time() - 1s);
+                                   sleep(1h);
+                                 }),
+                    TimeoutError);
+    CHECK(current_task().cancelling() == 0);
+    sleep(0s);
+  });
+}
+
+TEST_CASE_METHOD(LoopTest, "TimeoutError names the limit, also one that was moved") {
+  run([&] {
+    CHECK_THROWS_WITH(with_timeout(1ms, [] { sleep(1h); }), "timed out after 0.001 s");
+    const auto body = [&](Timeout& timeout) {
+      timeout.reschedule(*timeout.when() - 1h + 2ms);
+      sleep(1h);
+    };
+    CHECK_THROWS_WITH(with_timeout(1h, body), "timed out after 0.002 s");
+  });
+}
+
+TEST_CASE_METHOD(LoopTest, "a limit within cleanup cuts the cleanup short, and the cancellation from outside goes on") {
+  run([] {
+    Trace trace;
+    auto task = create_task([&] {
+      try {
+        sleep(1h);
+      } catch (const CancelledError&) {
+        try {
+          with_timeout(1ms, [] { sleep(1h); });
+        } catch (const TimeoutError&) {
+          trace.push_back("cleanup took too long");
+        }
+        throw;
+      }
+    });
+    let_others_run();
+    task.cancel();
+    CHECK_THROWS_AS(await(task), FutureCancelledError);
+    CHECK(task.cancelled());
+    CHECK(trace == Trace{"cleanup took too long"});
+  });
+}
+
+TEST_CASE_METHOD(LoopTest, "limits may be nested deeply; of those that are over at once the outermost throws") {
+  run([] {
+    int expired_count = 0;
+    std::function<void(int)> nest = [&](int left) {
+      if (left == 0) return sleep(1h);
+      try {
+        with_timeout(1ms, [&] { nest(left - 1); });
+      } catch (const TimeoutError&) {
+        ++expired_count;
+        sleep(1h);
+      }
+    };
+    CHECK_THROWS_AS(with_timeout(1ms, [&] { nest(50); }), TimeoutError);
+    CHECK(expired_count == 0);
+    CHECK(current_task().cancelling() == 0);
+    sleep(0s);
   });
 }
