@@ -6,9 +6,11 @@
 #pragma once
 #include <cstddef>
 #include <exception>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <system_error>
+#include <vector>
 
 namespace tulp {
 
@@ -172,6 +174,36 @@ class QueueShutDown : public std::runtime_error {
 class BrokenBarrierError : public std::runtime_error {
  public:
   BrokenBarrierError() : std::runtime_error("the barrier was aborted or reset") {}
+};
+
+/// Several failures at once: those of the tasks of a group.
+/// Source: Python's ExceptionGroup (PEP 654).
+class ExceptionGroup : public std::runtime_error {
+ public:
+  /// what() is `message` and what each of `exceptions` says.  Throws: std::invalid_argument - there are none.
+  ExceptionGroup(const std::string& message, std::vector<std::exception_ptr> exceptions);
+
+  const std::vector<std::exception_ptr>& exceptions() const noexcept { return *exceptions_; }
+  /// Calls `handle(error)` with each E among them, and in groups among them; how many there were.
+  template <class E, class F>
+  std::size_t visit(F&& handle) const {
+    std::size_t count = 0;
+    for (const std::exception_ptr& one : *exceptions_) {
+      try {
+        std::rethrow_exception(one);
+      } catch (const E& error) {
+        handle(error);
+        ++count;
+      } catch (const ExceptionGroup& group) {
+        count += group.visit<E>(handle);
+      } catch (...) {
+      }
+    }
+    return count;
+  }
+
+ private:
+  std::shared_ptr<const std::vector<std::exception_ptr>> exceptions_;  // so that copying the exception cannot throw
 };
 
 /// One line that says what `error` is: what() of a std::exception, a name for the others; "no error" for null.

@@ -5,6 +5,7 @@
 #include <tulp/duration.hpp>
 #include <tulp/gather.hpp>
 #include <tulp/shield.hpp>
+#include <tulp/task_group.hpp>
 #include <tulp/timeout.hpp>
 
 #include <cstdint>

@@ -58,6 +58,21 @@ ResolveError::ResolveError(int gai_error, const std::string& what)
 IncompleteReadError::IncompleteReadError(std::string partial, std::size_t expected)
     : std::runtime_error(incomplete(partial.size(), expected)), partial_(std::move(partial)), expected_(expected) {}
 
+namespace {
+
+std::string list(const std::string& message, const std::vector<std::exception_ptr>& exceptions) {
+  if (exceptions.empty()) throw std::invalid_argument("ExceptionGroup: no exceptions");
+  std::string text = message + " (" + std::to_string(exceptions.size()) + "): ";
+  for (std::size_t i = 0; i < exceptions.size(); ++i) text += (i == 0 ? "" : "; ") + describe(exceptions[i]);
+  return text;
+}
+
+}  // namespace
+
+ExceptionGroup::ExceptionGroup(const std::string& message, std::vector<std::exception_ptr> exceptions)
+    : std::runtime_error(list(message, exceptions)),
+      exceptions_(std::make_shared<const std::vector<std::exception_ptr>>(std::move(exceptions))) {}
+
 std::string describe(const std::exception_ptr& error) {
   if (!error) return "no error";
   try {

@@ -94,15 +94,17 @@ TEST_CASE_METHOD(LoopTest, "results that can only be moved are taken, and others
 TEST_CASE_METHOD(LoopTest,
                  "gather fails with the first failure at once; the others run on, and their failures are nobody's") {
   run([] {
+    Future<> go_on;
     bool ran_on = false;
-    auto late = create_task([&] { sleep(2ms), ran_on = true; });
+    auto late = create_task([&] { await(go_on), ran_on = true; });
     auto failing = create_task([] { sleep(1ms), throw Boom("first"); });
-    auto failing_too = create_task([] { sleep(3ms), throw Boom("second"); });
+    auto failing_too = create_task([&] { await(go_on), throw Boom("second"); });
     CHECK_THROWS_WITH(await(gather(late, failing, failing_too)), "first");
     CHECK(is_pending(late));
+    go_on.set_result();
     await(late);
     CHECK(ran_on);
-    sleep(2ms);
+    let_others_run(2);
   });
   CHECK(report_count() == 0);
 }

@@ -57,6 +57,8 @@ class TaskControl : public Runnable, public ListHook<TaskControl> {
   unsigned cancelling() const noexcept { return cancel_request_count_; }
   unsigned uncancel() noexcept;
   void forget_pending_cancel() noexcept { is_cancel_pending_ = false; }
+  /// A cancellation that was seen, and that a result or an error won over, comes again at the next park.
+  void cancel_at_next_park() noexcept { is_cancel_pending_ = is_cancel_late_ = true; }
   /// Of the last request.
   CancelReason cancel_reason() const { return cancel_reason_ ? *cancel_reason_ : CancelReason(); }
   /// False if the task has ended.
