@@ -41,7 +41,8 @@ class Protocol : public BaseProtocol {
   /// At least one byte, at most 256 KiB; where one call ends means nothing.
   virtual void data_received(std::string_view) {}
   /// The peer will send no more.  False: the transport closes itself.  True: writing goes on, until close() or until the
-  /// connection breaks, which is noticed at once, but on a loop over select(2) by the next write.
+  /// connection breaks, which is noticed at once, but on a loop over select(2) by the next write.  A transport over TLS closes
+  /// itself in either case.  An end that the peer did not announce is no end there, but an SslError for connection_lost.
   virtual bool eof_received() { return false; }
 };
 

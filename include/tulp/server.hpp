@@ -52,7 +52,8 @@ struct ServerOptions {
   /// the call on, whatever becomes of it, unless that throws std::invalid_argument.
   std::vector<int> socks = {};
   /// Speaks TLS, with a server's context.  A client whose handshake fails is dropped, with a line to the loop's exception
-  /// handler that says why; one that says nothing at all, without.
+  /// handler that says why; one that goes away in its course, without.  Protocols and handlers hear of a connection after
+  /// its handshake.
   std::optional<SslContext> ssl = std::nullopt;
   /// As ConnectOptions::ssl_handshake_timeout and ssl_shutdown_timeout.
   Duration ssl_handshake_timeout = std::chrono::seconds(60);

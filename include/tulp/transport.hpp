@@ -44,7 +44,8 @@ class BaseTransport {
 
   /// Stops reading, sends what is buffered, then connection_lost(null).  May be called twice.  What the peer has sent and
   /// nobody read does not keep it from getting all of that: on TCP, where it would, the socket stays open for up to two
-  /// seconds more, and throws such bytes away.
+  /// seconds more, and throws such bytes away.  With TLS the peer is told that this is the end, and connection_lost waits
+  /// until it has said the same, for at most ssl_shutdown_timeout.
   virtual void close() = 0;
   virtual bool is_closing() const noexcept = 0;
 
@@ -53,8 +54,9 @@ class BaseTransport {
   virtual void set_protocol(std::shared_ptr<BaseProtocol> protocol) = 0;
   virtual std::shared_ptr<BaseProtocol> get_protocol() const = 0;
 
-  /// "sockname" and "peername" (Address), "socket" (int, borrowed), of a Unix socket "peercred" (PeerCredentials); empty
-  /// for what is not known.
+  /// "sockname" and "peername" (Address), "socket" (int, borrowed), of a Unix socket "peercred" (PeerCredentials); with TLS
+  /// "peercert" (Certificate), "cipher", "version", "alpn" (std::string), "sslcontext" (SslContext), "session_reused" (bool),
+  /// and "compression", which is always empty.  Empty for what is not known.
   virtual std::any get_extra_info(std::string_view key) const = 0;
   template <class V>
   std::optional<V> get_extra_info(std::string_view key) const {
@@ -75,6 +77,7 @@ class Transport : public BaseTransport {
   /// As write() of one after another, in as few system calls as possible; only what the kernel does not take is copied.
   virtual void writelines(std::span<const std::string_view> pieces) = 0;
   /// Half-closes: the peer sees the end after everything that was written.  Reading goes on.  May be called twice.
+  /// Throws: InvalidStateError - the transport speaks TLS, of which many peers know no half-close.
   virtual void write_eof() = 0;
   virtual bool can_write_eof() const noexcept = 0;
 
@@ -147,6 +150,8 @@ Connector connector(std::string host, std::uint16_t port, const ConnectOptions& 
 Connector connector(const Address& address, const ConnectOptions& options);
 /// Over options.sock.
 Connector connector(const ConnectOptions& options);
+/// Over options.sock, as the side that was connected to.
+Connector accepted_connector(const ConnectOptions& options);
 
 /// Connects in a task of its own.
 template <class Factory>
@@ -162,9 +167,12 @@ auto start_connecting(EventLoop& loop, const char* name, const void* caller, Fac
 }  // namespace detail
 
 /// Connects to `host`, makes a protocol with `factory()`, which returns a std::shared_ptr, and joins the two.  The Future
-/// is done when connection_made has run; cancelling it ends the attempt.  Its error: ResolveError, OsError, TimeoutError.
+/// is done when connection_made has run; cancelling it ends the attempt.  Its error: ResolveError, OsError, TimeoutError;
+/// with ssl SslError, SslCertificateError, ConnectionResetError - the peer went during the handshake, or
+/// ConnectionAbortedError - that took too long.
 /// The addresses of the host are tried as RFC 8305 ("Happy Eyeballs") has it; the error of all speaks of each.
-/// Throws: std::invalid_argument - options.sock is no stream socket, or there is a host beside it.
+/// Throws: std::invalid_argument - options.sock is no stream socket, or there is a host beside it; an option of TLS makes
+/// no sense.
 /// Source: PEP 3156 "Internet name lookups", create_connection.
 template <class Factory>
 auto EventLoop::create_connection(Factory factory, std::string host, std::uint16_t port,
@@ -213,13 +221,13 @@ auto EventLoop::create_unix_connection(Factory factory, std::string path) {
   return create_unix_connection(std::move(factory), std::move(path), ConnectOptions{});
 }
 
-/// As create_connection() over `sock`, which has come out of an accept(2) elsewhere.
+/// As create_connection() over `sock`, which has come out of an accept(2) elsewhere; options.ssl is a server's context.
 /// Source: asyncio.loop.connect_accepted_socket.
 template <class Factory>
 auto EventLoop::connect_accepted_socket(Factory factory, int sock, ConnectOptions options) {
   options.sock = sock;
   return detail::start_connecting(*this, "connect_accepted_socket", TULP_CALLER, std::move(factory),
-                                  detail::connector(options));
+                                  detail::accepted_connector(options));
 }
 
 template <class Factory>

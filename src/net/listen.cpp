@@ -14,6 +14,7 @@
 
 #include "net/resolver.hpp"
 #include "net/socket.hpp"
+#include "ssl/handshake.hpp"
 
 namespace tulp::detail {
 namespace {
@@ -112,6 +113,8 @@ std::vector<BoundSocket> use_bound(std::vector<UniqueFd> taken, const ServerOpti
   return sockets;
 }
 
+void check_ssl(const ServerOptions& options) { static_cast<void>(server_settings(options)); }
+
 }  // namespace
 
 void listen_on(BoundSocket& socket, const ServerOptions& options) {
@@ -122,6 +125,7 @@ void listen_on(BoundSocket& socket, const ServerOptions& options) {
 }
 
 Bind bind_to(Hosts hosts, std::uint16_t port, const ServerOptions& options) {
+  check_ssl(options);
   if (!options.socks.empty()) {
     if (hosts.names() != std::vector<std::string>{""} || port != 0)
       throw std::invalid_argument("both a host and sockets to listen on");
@@ -131,6 +135,7 @@ Bind bind_to(Hosts hosts, std::uint16_t port, const ServerOptions& options) {
 }
 
 Bind bind_to(const Address& address, const ServerOptions& options) {
+  check_ssl(options);
   if (address.family() == AF_UNSPEC) throw std::invalid_argument("no address to listen on");
   if (!options.socks.empty()) throw std::invalid_argument("both an address and sockets to listen on");
   if (options.family != AF_UNSPEC && options.family != address.family())
@@ -141,6 +146,7 @@ Bind bind_to(const Address& address, const ServerOptions& options) {
 }
 
 Bind bind_sockets(const ServerOptions& options) {
+  check_ssl(options);
   if (options.socks.empty()) throw std::invalid_argument("neither a host nor a socket to listen on");
   for (const int socket : options.socks) check_socket(socket, SOCK_STREAM, "a stream socket");
   std::vector<UniqueFd> taken;

@@ -178,6 +178,15 @@ SslEngine::Result SslEngine::read(std::span<char> into) noexcept {
   return {Status::done, total};
 }
 
+bool SslEngine::look_ahead() noexcept {
+  if (state_ != State::open && state_ != State::ending) return state_ != State::failed;
+  ERR_clear_error();
+  char byte = 0;
+  std::size_t got = 0;
+  const int result = SSL_peek_ex(ssl_.get(), &byte, 1, &got);
+  return result == 1 || fail(result) != Status::failed;
+}
+
 SslEngine::Result SslEngine::write(std::string_view data) noexcept {
   if (state_ != State::open && state_ != State::peer_ended) return {Status::failed};
   ERR_clear_error();

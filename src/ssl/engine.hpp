@@ -67,6 +67,8 @@ class SslEngine {
   Status handshake() noexcept;
   /// As much as there is and fits.  `end` when the peer has said that it ends.
   Result read(std::span<char> into) noexcept;
+  /// Takes in what has been received, without reading it; false if that has failed.
+  bool look_ahead() noexcept;
   /// All of it.
   Result write(std::string_view data) noexcept;
   /// Says that nothing more will be written; reading goes on.

@@ -7,6 +7,7 @@
 
 #include "net/connect.hpp"
 #include "net/listen.hpp"
+#include "ssl/handshake.hpp"
 #include "streams/stream.hpp"
 #include "streams/stream_server.hpp"
 #include "transports/listener.hpp"
@@ -18,8 +19,9 @@ using Handler = detail::StreamHandler;
 
 namespace {
 
-Streams open_streams(detail::Connect connect, const ConnectOptions& options) {
-  auto stream = Stream::open(detail::require_task("open_connection").loop(), connect());
+Streams open_streams(detail::Connect connect, const ConnectOptions& options,
+                     const std::optional<detail::SslSettings>& ssl) {
+  auto stream = Stream::open(detail::require_task("open_connection").loop(), detail::secure(connect(), ssl));
   return {StreamReader(stream, options.limit_bytes), StreamWriter(stream)};
 }
 
@@ -42,9 +44,8 @@ Server serve(Handler handler, detail::Bind bind, const ServerOptions& options, c
 Server detail::open_stream_server(EventLoop& loop, Handler handler, Bind bind, const ServerOptions& options,
                                   const void* caller, std::shared_ptr<Traffic> traffic) {
   auto shared_handler = std::make_shared<const Handler>(std::move(handler));
-  auto accept = [&loop, shared_handler, limit = options.limit_bytes, caller, traffic = std::move(traffic)](
-                    std::unique_ptr<ByteStream> bytes, const std::shared_ptr<Client>& client) {
-    if (traffic) bytes = std::make_unique<CountedStream>(std::move(bytes), traffic);
+  auto accept = [&loop, shared_handler, limit = options.limit_bytes, caller](std::unique_ptr<ByteStream> bytes,
+                                                                             const std::shared_ptr<Client>& client) {
     auto stream = Stream::open(loop, std::move(bytes));
     auto work = [handling = Client::Handling(client), shared_handler, reader = StreamReader(stream, limit),
                  writer = StreamWriter(stream)]() mutable {
@@ -53,29 +54,39 @@ Server detail::open_stream_server(EventLoop& loop, Handler handler, Bind bind, c
     client->on_handler_started(start_task(loop, {}, caller, std::move(work)));
     return stream->transport().shared_from_this();
   };
-  return Server(Listener::open(loop, bind(), options, std::move(accept)));
+  Listener::Wrap wrap;
+  if (traffic) {
+    wrap = [traffic = std::move(traffic)](std::unique_ptr<ByteStream> bytes) {
+      return std::make_unique<CountedStream>(std::move(bytes), traffic);
+    };
+  }
+  return Server(Listener::open(loop, bind(), options, std::move(accept), std::move(wrap)));
 }
 
 // Each asks for its task first: a socket that is given away must not be lost because there is none.
 
 Streams open_connection(std::string host, std::uint16_t port, ConnectOptions options) {
   detail::require_task("open_connection");
-  return open_streams(detail::connect_to(std::move(host), port, options), options);
+  const auto ssl = detail::client_settings(options, host);
+  return open_streams(detail::connect_to(std::move(host), port, options), options, ssl);
 }
 
 Streams open_connection(const Address& address, ConnectOptions options) {
   detail::require_task("open_connection");
-  return open_streams(detail::connect_to(address, options), options);
+  const auto ssl = detail::client_settings(options, address);
+  return open_streams(detail::connect_to(address, options), options, ssl);
 }
 
 Streams open_connection(ConnectOptions options) {
   detail::require_task("open_connection");
-  return open_streams(detail::connect_over_socket(options), options);
+  const auto ssl = detail::client_settings(options, std::string());
+  return open_streams(detail::connect_over_socket(options), options, ssl);
 }
 
 Streams open_unix_connection(std::string path, ConnectOptions options) {
   detail::require_task("open_unix_connection");
-  return open_streams(detail::connect_to(Address::unix_path(path), options), options);
+  const auto ssl = detail::client_settings(options, std::string());
+  return open_streams(detail::connect_to(Address::unix_path(path), options), options, ssl);
 }
 
 Server start_server(Handler handler, Hosts hosts, std::uint16_t port, ServerOptions options) {

@@ -79,6 +79,9 @@ class CountedStream final : public ByteStream {
   bool can_write() const noexcept override { return stream_->can_write(); }
   bool can_write_eof() const noexcept override { return stream_->can_write_eof(); }
   void write_eof() noexcept override { stream_->write_eof(); }
+  bool can_outlive_peer() const noexcept override { return stream_->can_outlive_peer(); }
+  std::size_t unsent_bytes() const noexcept override { return stream_->unsent_bytes(); }
+  Result try_end() noexcept override { return stream_->try_end(); }
   std::any get_extra_info(std::string_view key) const override { return stream_->get_extra_info(key); }
   std::string peer() const override { return stream_->peer(); }
 

@@ -58,6 +58,13 @@ class ByteStream {
   virtual bool can_write() const noexcept { return true; }
   virtual bool can_write_eof() const noexcept = 0;
   virtual void write_eof() noexcept = 0;
+  /// Whether writing may go on when the peer has ended.
+  virtual bool can_outlive_peer() const noexcept { return true; }
+  /// What has been taken, and not yet been given to the kernel; whoever took it sees to that.
+  virtual std::size_t unsent_bytes() const noexcept { return 0; }
+  /// When all has been written, and nothing will be read: takes leave of the peer, where they have words for that.
+  /// `would_block`: to be called again when the direction `write` is ready.
+  virtual Result try_end() noexcept { return {Status::done}; }
   enum class Ending : std::uint8_t {
     broken,   // what was written last need not arrive
     orderly,  // all that was written shall

@@ -57,6 +57,17 @@ void Client::on_connection_made(StreamTransport& transport) noexcept {
   ++clients_->connection_count_;
 }
 
+void Client::on_handshake_started(const TaskHandle& handshake) {
+  handshake_ = handshake;
+  ++clients_->connection_count_;
+}
+
+void Client::on_handshake_ended() noexcept {
+  handshake_ = {};
+  --clients_->connection_count_;
+  clients_->changed_.wake_all();
+}
+
 void Client::on_connection_lost() noexcept {
   transport_ = nullptr;
   --clients_->connection_count_;
@@ -73,11 +84,13 @@ bool Client::is_mine() const { return handler_ && handler_ == current_task(); }
 
 void Client::close() {
   was_ended_ = true;
+  if (handshake_) handshake_.cancel("the server ends the connection");
   if (transport_ != nullptr) transport_->close();
 }
 
 void Client::abort() {
   was_ended_ = true;
+  if (handshake_) handshake_.cancel("the server ends the connection");
   if (transport_ != nullptr) transport_->abort();
 }
 
@@ -96,7 +109,7 @@ void Client::cut_off() {
 void Client::cut_off_transport() {
   if (transport_ == nullptr) return;
   if (transport_->get_write_buffer_size() == 0)
-    transport_->close();
+    transport_->close_without_leave();
   else
     transport_->abort_with_report(transport_->loop());
 }

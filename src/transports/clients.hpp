@@ -45,6 +45,9 @@ class Client : public std::enable_shared_from_this<Client>, public ListHook<Clie
   explicit Client(std::shared_ptr<Clients> clients) noexcept;
   ~Client();
 
+  /// A task that comes before the connection, and counts as one until it ends.
+  void on_handshake_started(const TaskHandle& handshake);
+  void on_handshake_ended() noexcept;
   void on_connection_made(StreamTransport& transport) noexcept;
   void on_connection_lost() noexcept;
   void on_handler_started(const TaskHandle& handler) { handler_ = handler; }
@@ -78,7 +81,8 @@ class Client : public std::enable_shared_from_this<Client>, public ListHook<Clie
 
   std::shared_ptr<Clients> clients_;
   StreamTransport* transport_ = nullptr;  // until connection_lost has run
-  TaskHandle handler_;                    // until it has ended
+  TaskHandle handshake_;                  // until it has ended
+  TaskHandle handler_;                    // the same
   bool was_ended_ = false;
   bool is_cut_off_ = false;
 };

@@ -4,6 +4,7 @@
 
 #include "net/connect.hpp"
 #include "net/listen.hpp"
+#include "ssl/handshake.hpp"
 #include "transports/join.hpp"
 #include "transports/listener.hpp"
 #include "transports/stream_transport.hpp"
@@ -19,9 +20,10 @@ std::shared_ptr<Transport> join(std::unique_ptr<ByteStream> stream, ProtocolFact
 
 namespace {
 
-Connector connector_of(Connect connect) {
-  return
-      [connect = std::move(connect)](ProtocolFactory factory) mutable { return join(connect(), std::move(factory)); };
+Connector connector_of(Connect connect, std::optional<SslSettings> ssl) {
+  return [connect = std::move(connect), ssl = std::move(ssl)](ProtocolFactory factory) mutable {
+    return join(secure(connect(), ssl), std::move(factory));
+  };
 }
 
 Server serve(std::vector<BoundSocket> sockets, const ServerOptions& options, ProtocolFactory factory) {
@@ -42,12 +44,21 @@ Binder binder_of(Bind bind, const ServerOptions& options) {
 }  // namespace
 
 Connector connector(std::string host, std::uint16_t port, const ConnectOptions& options) {
-  return connector_of(connect_to(std::move(host), port, options));
+  auto ssl = client_settings(options, host);
+  return connector_of(connect_to(std::move(host), port, options), std::move(ssl));
 }
 Connector connector(const Address& address, const ConnectOptions& options) {
-  return connector_of(connect_to(address, options));
+  auto ssl = client_settings(options, address);
+  return connector_of(connect_to(address, options), std::move(ssl));
 }
-Connector connector(const ConnectOptions& options) { return connector_of(connect_over_socket(options)); }
+Connector connector(const ConnectOptions& options) {
+  auto ssl = client_settings(options, std::string());
+  return connector_of(connect_over_socket(options), std::move(ssl));
+}
+Connector accepted_connector(const ConnectOptions& options) {
+  auto ssl = accepted_settings(options);
+  return connector_of(connect_over_socket(options), std::move(ssl));
+}
 
 Binder binder(Hosts hosts, std::uint16_t port, const ServerOptions& options) {
   return binder_of(bind_to(std::move(hosts), port, options), options);

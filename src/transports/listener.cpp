@@ -21,6 +21,29 @@ namespace {
 /// After an error that the next connection would meet as well, such as having no descriptor left.
 constexpr std::chrono::seconds pause_after_error{1};
 
+void report_unserved(EventLoop& loop, const std::string& peer) noexcept {
+  loop.call_exception_handler(context_of_failure("a connection from " + peer + " could not be served", {}));
+}
+
+/// In one line: it is the client's fault, as a rule, and there may be many of them.
+void report_handshake(EventLoop& loop, const std::exception& error) noexcept {
+  loop.call_exception_handler({.message = error.what()});
+}
+
+/// What the task of a handshake holds until it ends.
+class HandshakeOf {
+ public:
+  explicit HandshakeOf(std::shared_ptr<Client> client) noexcept : client_(std::move(client)) {}
+  HandshakeOf(HandshakeOf&&) = default;
+  ~HandshakeOf() {
+    if (client_) client_->on_handshake_ended();
+  }
+  const std::shared_ptr<Client>& client() const noexcept { return client_; }
+
+ private:
+  std::shared_ptr<Client> client_;
+};
+
 }  // namespace
 
 /// One listening socket.
@@ -106,14 +129,18 @@ class Listener::Socket final : private Runnable {
   bool is_serving_ = false;
 };
 
-Listener::Listener(EventLoop& loop, const ServerOptions& options, Accept accept)
-    : loop_(loop), options_(options), accept_(std::move(accept)) {}
+Listener::Listener(EventLoop& loop, const ServerOptions& options, Accept accept, Wrap wrap)
+    : loop_(loop),
+      options_(options),
+      ssl_(server_settings(options)),
+      accept_(std::move(accept)),
+      wrap_(std::move(wrap)) {}
 
 Listener::~Listener() = default;
 
 std::shared_ptr<Listener> Listener::open(EventLoop& loop, std::vector<BoundSocket> sockets,
-                                         const ServerOptions& options, Accept accept) {
-  auto listener = std::make_shared<Listener>(loop, options, std::move(accept));
+                                         const ServerOptions& options, Accept accept, Wrap wrap) {
+  auto listener = std::make_shared<Listener>(loop, options, std::move(accept), std::move(wrap));
   for (BoundSocket& socket : sockets) {
     listener->sockets_.push_back(std::make_unique<Socket>(*listener, std::move(socket)));
     if (options.start_serving) listener->sockets_.back()->start_serving();
@@ -149,14 +176,46 @@ void Listener::take(UniqueFd socket, const Address& peer) noexcept {
   try {
     tune(socket.get(), options_);
     auto client = std::make_shared<Client>(clients_);
-    auto transport = accept_(std::make_unique<SocketStream>(loop_, std::move(socket), peer), client);
-    client->on_connection_made(*transport);
-    transport->on_gone([client = std::move(client)] { client->on_connection_lost(); });
+    std::unique_ptr<ByteStream> bytes = std::make_unique<SocketStream>(loop_, std::move(socket), peer);
+    if (wrap_) bytes = wrap_(std::move(bytes));
+    if (ssl_)
+      shake_hands_with(std::move(bytes), std::move(client));
+    else
+      hand_over(std::move(bytes), client);
   } catch (const ThrowWatch&) {
   } catch (...) {
-    loop_.call_exception_handler(
-        context_of_failure("a connection from " + peer.to_string() + " could not be served", {}));
+    report_unserved(loop_, peer.to_string());
   }
+}
+
+void Listener::hand_over(std::unique_ptr<ByteStream> bytes, const std::shared_ptr<Client>& client) {
+  auto transport = accept_(std::move(bytes), client);
+  client->on_connection_made(*transport);
+  transport->on_gone([client] { client->on_connection_lost(); });
+}
+
+/// In a task of its own, so that one that is slow keeps nobody else waiting.
+void Listener::shake_hands_with(std::unique_ptr<ByteStream> bytes, std::shared_ptr<Client> client) {
+  const std::string peer = bytes->peer();
+  auto work = [self = shared_from_this(), handshake = HandshakeOf(client), peer, bytes = std::move(bytes)]() mutable {
+    try {
+      bytes = secure(std::move(bytes), self->ssl_);
+    } catch (const ConnectionAbortedError& error) {
+      return report_handshake(self->loop_, error);
+    } catch (const ConnectionError&) {  // it has gone
+      return;
+    } catch (const std::system_error& error) {
+      return report_handshake(self->loop_, error);
+    }
+    if (handshake.client()->was_ended()) return;
+    try {
+      self->hand_over(std::move(bytes), handshake.client());
+    } catch (const ThrowWatch&) {
+    } catch (...) {
+      report_unserved(self->loop_, peer);
+    }
+  };
+  client->on_handshake_started(start_task(loop_, {.name = "TLS handshake with " + peer}, nullptr, std::move(work)));
 }
 
 void Listener::close() noexcept {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "net/listen.hpp"
+#include "ssl/handshake.hpp"
 #include "transports/clients.hpp"
 #include "transports/stream_transport.hpp"
 
@@ -21,10 +22,14 @@ class Listener final : public std::enable_shared_from_this<Listener>, public Lis
   using Accept =
       UniqueFunction<std::shared_ptr<StreamTransport>(std::unique_ptr<ByteStream>, const std::shared_ptr<Client>&)>;
 
-  /// Accepts on those sockets that listen.  Throws: OsError - a socket cannot be watched.
+  /// Wraps an accepted socket, below TLS.
+  using Wrap = UniqueFunction<std::unique_ptr<ByteStream>(std::unique_ptr<ByteStream>)>;
+
+  /// Accepts on those sockets that listen.  Throws: OsError - a socket cannot be watched; std::invalid_argument - an option
+  /// of TLS makes no sense.
   static std::shared_ptr<Listener> open(EventLoop& loop, std::vector<BoundSocket> sockets, const ServerOptions& options,
-                                        Accept accept);
-  Listener(EventLoop& loop, const ServerOptions& options, Accept accept);
+                                        Accept accept, Wrap wrap = nullptr);
+  Listener(EventLoop& loop, const ServerOptions& options, Accept accept, Wrap wrap);
   ~Listener();
 
   void start_serving();
@@ -42,10 +47,14 @@ class Listener final : public std::enable_shared_from_this<Listener>, public Lis
  private:
   class Socket;
   void take(UniqueFd socket, const Address& peer) noexcept;
+  void shake_hands_with(std::unique_ptr<ByteStream> bytes, std::shared_ptr<Client> client);
+  void hand_over(std::unique_ptr<ByteStream> bytes, const std::shared_ptr<Client>& client);
 
   EventLoop& loop_;
   ServerOptions options_;
+  std::optional<SslSettings> ssl_;
   Accept accept_;
+  Wrap wrap_;
   std::vector<std::unique_ptr<Socket>> sockets_;
   std::shared_ptr<Clients> clients_ = std::make_shared<Clients>();
   std::shared_ptr<Listener> self_;  // the loop's ownership, until close()

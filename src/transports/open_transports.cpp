@@ -42,7 +42,7 @@ void OpenTransports::shut_down(Shutdown phase) {
     OpenTransport& transport = left.pop_front();
     open_.push_back(transport);
     if (phase == Shutdown::finish)
-      transport.close();
+      transport.close_without_leave();
     else
       transport.abort_with_report(loop_);
   }

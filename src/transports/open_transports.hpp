@@ -19,6 +19,8 @@ class OpenTransport : public ListHook<OpenTransport> {
  public:
   /// Sends what is buffered, and ends.
   virtual void close() = 0;
+  /// As close(), without waiting for the peer's leave.
+  virtual void close_without_leave() { close(); }
   /// Ends without that.
   virtual void abort() = 0;
   virtual std::size_t get_write_buffer_size() const noexcept = 0;

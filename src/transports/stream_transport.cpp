@@ -146,7 +146,7 @@ void StreamTransport::on_end() {
     keeps_writing = buffered_ != nullptr ? buffered_->eof_received() : pushed_->eof_received();
   });
   if (error) return fail(std::move(error));
-  if (!keeps_writing || !stream_->can_write()) return close();
+  if (!keeps_writing || !stream_->can_write() || !stream_->can_outlive_peer()) return close();
   watch_for_hang_up();
 }
 
@@ -318,7 +318,16 @@ void StreamTransport::on_queue_shrunk() {
     eof_ = Eof::sent;
     stream_->write_eof();
   }
-  if (state_ == State::closing) lose(nullptr, is_flushing_ ? ByteStream::Ending::slow : ByteStream::Ending::orderly);
+  if (state_ == State::closing) finish();
+}
+
+/// Everything has been written.
+void StreamTransport::finish() {
+  const ByteStream::Result result = stream_->try_end();
+  if (result.status == ByteStream::Status::failed) return on_write_failed();
+  if (result.status == ByteStream::Status::would_block && (is_leave_awaited_ || stream_->unsent_bytes() > 0))
+    return wait_until_writable();
+  lose(nullptr, is_flushing_ ? ByteStream::Ending::slow : ByteStream::Ending::orderly);
 }
 
 void StreamTransport::check_high_water() {
@@ -335,6 +344,7 @@ void StreamTransport::set_write_buffer_limits(WriteBufferLimits limits) {
 
 void StreamTransport::write_eof() {
   if (state_ != State::open || eof_ != Eof::none) return;
+  if (!stream_->can_outlive_peer()) throw InvalidStateError("write_eof() on TLS, of which one half cannot be closed");
   if (!stream_->can_read()) return close();
   take_over_feeder();
   eof_ = Eof::asked;
@@ -397,7 +407,13 @@ void StreamTransport::close() {
   stream_->disarm(Direction::read);
   wake_puller();
   send({});
-  is_flushing_ = state_ == State::closing;
+  is_flushing_ = state_ == State::closing && get_write_buffer_size() > 0;
+}
+
+void StreamTransport::close_without_leave() {
+  is_leave_awaited_ = false;
+  if (state_ != State::closing) return close();
+  if (queue_.empty() && file_ == nullptr) finish();
 }
 
 void StreamTransport::abort() { lose(nullptr, ByteStream::Ending::reset); }

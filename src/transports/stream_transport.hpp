@@ -38,6 +38,7 @@ class StreamTransport final : public Transport,
   void write_eof() override;
   bool can_write_eof() const noexcept override { return stream_->can_write_eof(); }
   void close() override;
+  void close_without_leave() override;
   void abort() override;
   bool is_closing() const noexcept override { return state_ != State::open; }
   void set_protocol(std::shared_ptr<BaseProtocol> protocol) override;
@@ -48,7 +49,7 @@ class StreamTransport final : public Transport,
   void set_write_buffer_limits(WriteBufferLimits limits) override;
   WriteBufferLimits get_write_buffer_limits() const noexcept override { return marks_.limits(); }
   std::size_t get_write_buffer_size() const noexcept override {
-    return queue_.size() + (file_ != nullptr ? file_->left_bytes() : 0);
+    return queue_.size() + stream_->unsent_bytes() + (file_ != nullptr ? file_->left_bytes() : 0);
   }
   std::any get_extra_info(std::string_view key) const override { return stream_->get_extra_info(key); }
 
@@ -148,6 +149,7 @@ class StreamTransport final : public Transport,
   ByteStream::Result try_write(const Pieces& pieces);
   void wait_until_writable();
   void on_queue_shrunk();
+  void finish();
   void on_write_failed();
   void check_high_water();
   void lose(std::exception_ptr error, ByteStream::Ending ending) noexcept;
@@ -165,6 +167,7 @@ class StreamTransport final : public Transport,
   bool is_send_blocked_ = false;  // the kernel took no more; writable_ is armed
   bool is_writing_paused_ = false;
   bool is_close_called_ = false;
+  bool is_leave_awaited_ = true;
   bool is_flushing_ = false;  // the kernel did not take at once what close() found
   bool is_made_ = false;      // connection_made has run
   bool may_read_ = false;     // and who waited for it has gone on
