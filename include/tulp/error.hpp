@@ -19,8 +19,10 @@ namespace tulp {
 /// Source: PEP 3156 "Futures" (CancelledError); outside std::exception as Python moved it in 3.8.
 class CancelledError {
  public:
-  explicit CancelledError(std::string message = {}, const void* asked_at = nullptr)
-      : message_(std::move(message)), asked_at_(asked_at) {}
+  /// `guard` is for the library: it hears of the end of the last copy.
+  explicit CancelledError(std::string message = {}, const void* asked_at = nullptr,
+                          std::shared_ptr<const void> guard = nullptr)
+      : message_(std::move(message)), asked_at_(asked_at), guard_(std::move(guard)) {}
   /// What the caller of cancel() gave as the reason; may be empty.
   const std::string& message() const noexcept { return message_; }
   /// The return address of the call that asked for the cancellation; null if the library itself did, as for a time limit.
@@ -31,6 +33,7 @@ class CancelledError {
  private:
   std::string message_;
   const void* asked_at_;
+  std::shared_ptr<const void> guard_;
 };
 
 /// What I asked or waited for was cancelled, not I.  Source: tulp only; asyncio cannot tell the two apart.

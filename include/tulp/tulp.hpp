@@ -20,6 +20,7 @@
 #include <tulp/gather.hpp>
 #include <tulp/lock.hpp>
 #include <tulp/log.hpp>
+#include <tulp/no_park_scope.hpp>
 #include <tulp/pipe.hpp>
 #include <tulp/protocol.hpp>
 #include <tulp/queue.hpp>
@@ -31,6 +32,7 @@
 #include <tulp/shield.hpp>
 #include <tulp/sock.hpp>
 #include <tulp/ssl_context.hpp>
+#include <tulp/staggered_race.hpp>
 #include <tulp/stream.hpp>
 #include <tulp/subprocess_transport.hpp>
 #include <tulp/task.hpp>

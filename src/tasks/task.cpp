@@ -1,3 +1,4 @@
+#include <tulp/no_park_scope.hpp>
 #include <tulp/task.hpp>
 
 #include <cxxabi.h>
@@ -74,6 +75,7 @@ void TaskControl::execute() noexcept {
       call();
       status = FutureState::Status::has_value;
     } catch (const CancelledError& cancelled) {
+      has_left_body_ = true;
       reason = {cancelled.message(), cancelled.asked_at()};
     } catch (const abi::__forced_unwind&) {
       std::terminate();  // pthread_exit() on a fiber: it would unwind into nowhere
@@ -163,9 +165,36 @@ TaskControl* TaskControl::cancel_this_or_next(const CancelReason& reason) noexce
 
 bool TaskControl::is_interruptible() const noexcept { return shield_depth_ == 0 && !is_unwinding_; }
 
+/// In debug mode a CancelledError carries one.  If that dies while its task runs on, nothing else is being thrown, and
+/// nobody has taken the request back, then somebody has caught the error and kept it.
+class TaskControl::SwallowGuard {
+ public:
+  explicit SwallowGuard(TaskControl& task) noexcept : task_(task), state_(Ref<FutureState>::share(&task.state_)) {}
+  SwallowGuard(const SwallowGuard&) = delete;
+  SwallowGuard& operator=(const SwallowGuard&) = delete;
+  ~SwallowGuard() {
+    if (running_task() != &task_ || task_.has_left_body_ || task_.cancelling() == 0 || task_.is_cancel_pending_ ||
+        std::uncaught_exceptions() != 0)
+      return;
+    const CancelReason reason = task_.cancel_reason();
+    const CallbackScope nothing_parks;
+    task_.loop().call_exception_handler(
+        {.message = "a cancellation was swallowed: CancelledError was caught, and not thrown again",
+         .exception = std::make_exception_ptr(CancelledError(reason.message, reason.asked_at)),
+         .object = state_->description(),
+         .created_at = state_->created_at()});
+  }
+
+ private:
+  TaskControl& task_;
+  Ref<FutureState> state_;
+};
+
 void TaskControl::throw_cancelled() {
   is_cancel_pending_ = false;
   const CancelReason reason = cancel_reason();
+  if (loop().debug())
+    throw CancelledError(reason.message, reason.asked_at, std::make_shared<const SwallowGuard>(*this));
   throw CancelledError(reason.message, reason.asked_at);
 }
 
@@ -180,6 +209,8 @@ TaskControl& require_task(const char* function) {
     throw InvalidStateError(std::string(function) +
                             "() may park and thus needs a task: it was called outside a fiber, in a "
                             "callback, or in a child process");
+  if (task->no_park_depth_ != 0) [[unlikely]]
+    throw InvalidStateError(std::string(function) + "() may park, and was called inside a no_park_scope");
   return *task;
 }
 
@@ -260,6 +291,13 @@ std::vector<TaskHandle> all_tasks() {
   get_event_loop().tasks().for_each(
       [&](detail::TaskControl& task) { tasks.emplace_back(detail::Ref<detail::FutureState>::share(&task.state())); });
   return tasks;
+}
+
+no_park_scope::no_park_scope() noexcept : task_(detail::running_task()) {
+  if (task_ != nullptr) task_->forbid_parks();
+}
+no_park_scope::~no_park_scope() {
+  if (task_ != nullptr) task_->allow_parks();
 }
 
 CancelShield::CancelShield() : task_(detail::require_task("CancelShield")) { task_.shield(); }

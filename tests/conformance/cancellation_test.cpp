@@ -1,5 +1,7 @@
 // Cancellation: semantics rows 27 and 28, and what the design adds to them.
+#include <tulp/no_park_scope.hpp>
 #include <tulp/task.hpp>
+#include <tulp/wait.hpp>
 
 #include <algorithm>
 #include <memory>
@@ -736,5 +738,92 @@ TEST_CASE_METHOD(LoopTest,
     future.cancel();
     CHECK_THROWS_AS(future.result(), FutureCancelledError);
     CHECK(CancelledError().place().empty());
+  });
+}
+
+TEST_CASE_METHOD(LoopTest, "inside a no_park_scope what may park throws InvalidStateError, even if it had not to") {
+  run([] {
+    Future<> done;
+    done.set_result();
+    {
+      const no_park_scope outer;
+      {
+        const no_park_scope inner;
+        CHECK_THROWS_AS(sleep(0s), InvalidStateError);
+      }
+      CHECK_THROWS_WITH(await(done), Catch::Contains("no_park_scope"));
+      CHECK_THROWS_AS(sleep(1h), InvalidStateError);
+    }
+    await(done);
+    sleep(0s);
+  });
+  const no_park_scope outside;
+}
+
+TEST_CASE_METHOD(LoopTest, "in debug mode a swallowed cancellation is reported when it is swallowed") {
+  loop().set_debug(true);
+  run([&] {
+    auto task = create_task(TaskOptions{.name = "greedy"}, [] {
+      try {
+        sleep(1h);
+      } catch (const CancelledError&) {
+      }
+      sleep(0s);
+    });
+    let_others_run();
+    task.cancel("why");
+    let_others_run();
+    CHECK(report_count() == 1);
+    await(task);
+  });
+  const auto reports = take_reports();
+  REQUIRE(reports.size() == 1);
+  CHECK(reports[0].message.find("swallowed") != std::string::npos);
+  CHECK(reports[0].object == "task 'greedy'");
+  CHECK(describe(reports[0].exception) == "cancelled: why");
+}
+
+TEST_CASE_METHOD(LoopTest,
+                 "a cancellation that goes on, is taken back, or becomes an error, is not reported as swallowed") {
+  loop().set_debug(true);
+  run([&] {
+    const auto cancel = [](auto task) {
+      let_others_run();
+      task.cancel();
+      wait(std::vector{task});
+    };
+    cancel(create_task([] { sleep(1h); }));
+    cancel(create_task([] {
+      try {
+        sleep(1h);
+      } catch (const CancelledError&) {
+        const CancelShield shield;
+        sleep(0s);
+        throw;
+      }
+    }));
+    cancel(create_task([] {
+      try {
+        sleep(1h);
+      } catch (const CancelledError&) {
+        current_task().state()->task()->uncancel();
+      }
+    }));
+    auto failing = create_task([] {
+      try {
+        sleep(1h);
+      } catch (const CancelledError&) {
+        throw Boom();
+      }
+    });
+    cancel(failing);
+    CHECK_THROWS_AS(failing.result(), Boom);
+    CHECK_THROWS_AS(with_timeout(1ms, [] { sleep(1h); }), TimeoutError);
+    with_task_group([](TaskGroup& group) {
+      group.create_task([] { sleep(1h); });
+      let_others_run();
+      group.cancel();
+      sleep(1h);
+    });
   });
 }

@@ -71,6 +71,8 @@ class TaskControl : public Runnable, public ListHook<TaskControl> {
 
   void shield() noexcept { ++shield_depth_; }
   void unshield() noexcept { --shield_depth_; }
+  void forbid_parks() noexcept { ++no_park_depth_; }
+  void allow_parks() noexcept { --no_park_depth_; }
 
   void run() noexcept final;
   void discard() noexcept final;
@@ -89,6 +91,8 @@ class TaskControl : public Runnable, public ListHook<TaskControl> {
   friend void wait_until_done(FutureState& future);
   friend void park(Park& park);
   friend void begin_operation(TaskControl& me);
+  friend TaskControl& require_task(const char* function);
+  class SwallowGuard;
 
   void interrupt() noexcept;
   TaskControl* end_park(const CancelReason& reason) noexcept;
@@ -114,11 +118,13 @@ class TaskControl : public Runnable, public ListHook<TaskControl> {
   std::unique_ptr<CancelReason> cancel_reason_;  // null if empty
   std::uint32_t cancel_request_count_ = 0;
   std::uint16_t shield_depth_ = 0;
+  std::uint16_t no_park_depth_ = 0;
   std::uint16_t operation_count_ = 0;  // I/O operations since the last park
   bool is_cancel_pending_ = false;     // to be thrown at the next park
   bool is_cancel_late_ = false;        // the pending request came when the task had been woken with a result
   bool is_interrupted_ = false;        // this park was undone
   bool is_unwinding_ = false;          // parked while an exception unwinds the stack
+  bool has_left_body_ = false;
 };
 
 /// Promises the task a fiber, gives it to its loop and queues its first step.
@@ -127,7 +133,7 @@ void start(TaskControl& task);
 
 /// The task that runs on this thread, or null outside a fiber and in callbacks.
 TaskControl* running_task() noexcept;
-/// The same, for functions that may park.  Throws: InvalidStateError - outside a task.
+/// The same, for functions that may park.  Throws: InvalidStateError - outside a task, or inside a no_park_scope.
 TaskControl& require_task(const char* function);
 
 // The only functions that leave a fiber.
