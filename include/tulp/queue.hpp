@@ -1,5 +1,6 @@
 // Queue, PriorityQueue, LifoQueue: items from tasks that put to tasks that get.  Floor 6, sync.
 #pragma once
+#include <tulp/detail/selection.hpp>
 #include <tulp/detail/wait_queue.hpp>
 #include <tulp/error.hpp>
 
@@ -64,17 +65,34 @@ class QueueOf {
   bool empty() const noexcept { return items_.size() == 0; }
   bool full() const noexcept { return maxsize_ != 0 && items_.size() >= maxsize_; }
 
- private:
+  // For select().
+
+  using Base = QueueOf;
+  using Item = T;
   struct Getter final : WaitEntry {
-    using WaitEntry::WaitEntry;
-    std::optional<T> item;  // none when it is woken: the queue was shut down
+    explicit Getter(TaskControl& task, Alternative* one_of_several = nullptr) noexcept
+        : WaitEntry(task), alternative(one_of_several) {}
+    void serve() noexcept { alternative != nullptr ? alternative->choose() : this->wake(); }
+
+    std::optional<T> item;  // none when it is served: the queue was shut down
+    Alternative* alternative;
   };
   struct Putter final : WaitEntry {
-    Putter(TaskControl& task, T& put) noexcept : WaitEntry(task), item(put) {}
+    Putter(TaskControl& task, T& put, Alternative* one_of_several = nullptr) noexcept
+        : WaitEntry(task), item(put), alternative(one_of_several) {}
+    void serve() noexcept { alternative != nullptr ? alternative->choose() : this->wake(); }
+
     T& item;
     std::exception_ptr error;
+    Alternative* alternative;
   };
+  /// Whether get() and put() would return, or throw, at once.
+  bool can_get() const noexcept { return is_shut_down_ || !empty(); }
+  bool can_put() const noexcept { return is_shut_down_ || !full(); }
+  void enlist(Getter& getter) noexcept { getters_.push_back(getter); }
+  void enlist(Putter& putter) noexcept { putters_.push_back(putter); }
 
+ private:
   void admit_putters() noexcept;
   void count_done(std::size_t count) noexcept;
 
@@ -174,9 +192,9 @@ namespace detail {
 template <class T, class Items>
 void QueueOf<T, Items>::put(T&& item) {
   TaskControl& me = require_task("Queue::put");
-  if (is_shut_down_ || !full()) return put_nowait(std::move(item));
+  if (can_put()) return put_nowait(std::move(item));
   Putter putter(me, item);
-  putters_.push_back(putter);
+  enlist(putter);
   park(putter);
   if (putter.error) std::rethrow_exception(putter.error);
 }
@@ -189,7 +207,7 @@ void QueueOf<T, Items>::put_nowait(T&& item) {
     items_.push(std::move(item));
   } else {
     getters_.front().item.emplace(std::move(item));
-    getters_.pop_front().wake();
+    getters_.pop_front().serve();
   }
   ++unfinished_count_;
 }
@@ -197,9 +215,9 @@ void QueueOf<T, Items>::put_nowait(T&& item) {
 template <class T, class Items>
 T QueueOf<T, Items>::get() {
   TaskControl& me = require_task("Queue::get");
-  if (is_shut_down_ || !empty()) return get_nowait();
+  if (can_get()) return get_nowait();
   Getter getter(me);
-  getters_.push_back(getter);
+  enlist(getter);
   park(getter);
   if (!getter.item) throw QueueShutDown();
   return std::move(*getter.item);
@@ -227,7 +245,7 @@ void QueueOf<T, Items>::admit_putters() noexcept {
     } catch (...) {
       putter.error = std::current_exception();
     }
-    putter.wake();
+    putter.serve();
   }
 }
 
@@ -252,11 +270,11 @@ void QueueOf<T, Items>::join() {
 template <class T, class Items>
 void QueueOf<T, Items>::shutdown(QueueShutdownOptions options) {
   is_shut_down_ = true;
-  while (!getters_.empty()) getters_.pop_front().wake();
+  while (!getters_.empty()) getters_.pop_front().serve();
   while (!putters_.empty()) {
     Putter& putter = putters_.pop_front();
     putter.error = std::make_exception_ptr(QueueShutDown());
-    putter.wake();
+    putter.serve();
   }
   if (!options.immediate) return;
   const Items dropped = std::exchange(items_, Items());  // their destructors find the queue empty

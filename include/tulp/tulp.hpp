@@ -25,6 +25,7 @@
 #include <tulp/protocol.hpp>
 #include <tulp/queue.hpp>
 #include <tulp/run.hpp>
+#include <tulp/select.hpp>
 #include <tulp/semaphore.hpp>
 #include <tulp/sendfile.hpp>
 #include <tulp/serve.hpp>
