@@ -83,6 +83,9 @@ class StreamReader {
   /// whole takes, read what comes: read(n), read_into(), read_view().  Duration::max() is for ever.
   void set_read_timeout(Duration timeout);
 
+  // For the library.
+  detail::ReaderState* state() const noexcept { return state_.get(); }
+
  private:
   std::unique_ptr<detail::ReaderState> state_;
 };

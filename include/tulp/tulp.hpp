@@ -35,6 +35,7 @@
 #include <tulp/ssl_context.hpp>
 #include <tulp/staggered_race.hpp>
 #include <tulp/stream.hpp>
+#include <tulp/subprocess.hpp>
 #include <tulp/subprocess_transport.hpp>
 #include <tulp/task.hpp>
 #include <tulp/throw_trace.hpp>

@@ -34,6 +34,26 @@ int move_fd(int from, int to) { return call(SYS_dup3, from, to, 0); }
 int fcntl(int fd, int command, int argument) { return call(SYS_fcntl, fd, command, argument); }
 int close(int fd) { return call(SYS_close, fd); }
 int close_range(unsigned first, unsigned last) { return call(close_range_number, first, last, 0); }
+/// Before there was close_range: closes what the kernel lists as open.  False if it lists nothing.
+bool close_listed(int first, int last) {
+  constexpr std::size_t length_offset = 16, name_offset = 19;  // of linux_dirent64
+  const int folder = call(SYS_openat, AT_FDCWD, "/proc/self/fd", O_RDONLY | O_DIRECTORY, 0);
+  if (folder < 0) return false;
+  char entries[4096];
+  for (int size; (size = call(SYS_getdents64, folder, entries, sizeof entries)) > 0;) {
+    for (const char* entry = entries; entry < entries + size;) {
+      int fd = 0;
+      for (const char* digit = entry + name_offset; *digit >= '0' && *digit <= '9'; ++digit)
+        fd = fd * 10 + *digit - '0';
+      if (fd >= first && fd <= last && fd != folder) close(fd);
+      unsigned short length = 0;
+      __builtin_memcpy(&length, entry + length_offset, sizeof length);
+      entry += length;
+    }
+  }
+  close(folder);
+  return true;
+}
 int chdir(const char* path) { return call(SYS_chdir, path); }
 int set_groups(std::size_t count, const gid_t* groups) { return call(SYS_setgroups, count, groups); }
 int set_group(gid_t group) { return call(SYS_setresgid, group, group, group); }
@@ -71,6 +91,7 @@ int move_fd(int from, int to) { return ::dup2(from, to); }
 int fcntl(int fd, int command, int argument) { return ::fcntl(fd, command, argument); }
 int close(int fd) { return ::close(fd); }
 int close_range(unsigned, unsigned) { return errno = ENOSYS, -1; }
+bool close_listed(int, int) { return false; }
 int chdir(const char* path) { return ::chdir(path); }
 int set_groups(std::size_t count, const gid_t* groups) { return ::setgroups(static_cast<int>(count), groups); }
 int set_group(gid_t group) { return ::setregid(group, group); }
@@ -126,6 +147,7 @@ bool move_descriptors(ChildBody& body) {
 void close_between(const ChildBody& body, int first, int last) {
   if (first > last) return;
   if (kernel::close_range(static_cast<unsigned>(first), static_cast<unsigned>(last)) == 0) return;
+  if (kernel::close_listed(first, last)) return;
   for (int fd = first; fd <= std::min(last, body.highest_fd); ++fd) kernel::close(fd);
 }
 

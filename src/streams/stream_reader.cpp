@@ -9,54 +9,10 @@
 #include <utility>
 
 #include "streams/park_until.hpp"
-#include "streams/stream.hpp"
+#include "streams/reader_state.hpp"
 
 namespace tulp {
 namespace detail {
-
-/// What a reader keeps between its calls.
-struct ReaderState {
-  /// The memory that a buffer keeps for the next read: a longest line within the usual limit, and one piece behind it.
-  static constexpr std::size_t kept_bytes = 128 * 1024;
-
-  std::shared_ptr<Stream> stream;
-  std::size_t limit_bytes;
-  Duration timeout = Duration::max();
-  std::string buffer;    // bytes that a read had to look at, and did not return
-  std::size_t head = 0;  // how many of them have been consumed
-  bool is_at_end = false;
-  bool is_busy = false;
-  std::unique_ptr<char[]> view_memory;  // for read_view()
-
-  std::string_view buffered() const noexcept { return std::string_view(buffer).substr(head); }
-  void consume(std::size_t count) {
-    const std::size_t left = buffered().size() - count;
-    if (buffer.capacity() > kept_bytes && left <= kept_bytes / 2) {  // the time of much is over
-      std::string(buffered().substr(count)).swap(buffer);
-      head = 0;
-    } else if (left == 0) {
-      buffer.clear();
-      head = 0;
-    } else {
-      head += count;
-    }
-  }
-  void keep(std::string_view data) {
-    if (head > buffer.size() / 2) {
-      buffer.erase(0, head);
-      head = 0;
-    }
-    buffer.append(data);
-  }
-  std::string take(std::size_t count) {
-    if (count >= buffer.size() && head == 0 && buffer.size() >= kept_bytes / 2 &&
-        buffer.size() >= buffer.capacity() / 2)
-      return std::exchange(buffer, {});  // much of it, and little else: not copied
-    std::string taken(buffered().substr(0, count));
-    consume(taken.size());
-    return taken;
-  }
-};
 
 namespace {
 
@@ -70,10 +26,14 @@ class Reading {
     if (state.is_busy)
       throw InvalidStateError(std::string(function) + "() was called while another task reads from this stream");
     state.is_busy = true;
+    if (state.drain != nullptr) state.drain->step_aside();
   }
   Reading(const Reading&) = delete;
   Reading& operator=(const Reading&) = delete;
-  ~Reading() { state_.is_busy = false; }
+  ~Reading() {
+    state_.is_busy = false;
+    if (state_.drain != nullptr) state_.drain->go_on();
+  }
 
   /// At least one byte straight from the transport, behind those in the buffer; 0 at the end of the stream.
   std::size_t receive(std::span<char> into) {

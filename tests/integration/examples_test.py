@@ -56,6 +56,18 @@ class Examples(unittest.TestCase):
         self.assertEqual(output_of("hello_task"),
                          "hello hare\nhello tortoise\ntortoise and hare have been greeted\n")
 
+    def test_child_process(self):
+        self.assertEqual(output_of("child_process").splitlines(),
+                         [f"{n} squared is {n * n}" for n in range(1, 6)]
+                         + ["the child says: no more questions", "the child has exited with 0"])
+
+    def test_shell(self):
+        lines = output_of("shell").splitlines()
+        self.assertRegex(lines[0], r"^ls: \d+ names, exit code 0$")
+        self.assertEqual(lines[1:], ["sort: apple", "fig", "pear", "at once: one, exit code 0",
+                                     "at once: two, exit code 3", "at once: THREE, exit code 0",
+                                     "slow: ended by signal 15"])
+
     def test_fetch(self):
         with RawServer(b"HTTP/1.0 200 OK\r\nX: y\r\n\r\nbody\n\nof two parts") as server:
             self.assertEqual(output_of("fetch", "127.0.0.1", server.port), "body\n\nof two parts\n")
