@@ -31,6 +31,8 @@ class ChildTest : private WarmSignals, public LoopTest {
     CHECK(errno == ECHILD);
   }
 
+  static inline const SystemCalls original = sys;
+
   bool has_pidfd() const { return has_pidfd_; }
 
   /// Waits until the kernel says of a process that it is in this state, as in proc(5).
@@ -51,7 +53,6 @@ class ChildTest : private WarmSignals, public LoopTest {
     if (*pidfd >= 0) ::close(std::exchange(*pidfd, -1));
     return child;
   }
-  static inline const SystemCalls original = sys;
 
   bool has_pidfd_;
   PatchedSystem patched_;
