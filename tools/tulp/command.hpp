@@ -17,5 +17,6 @@ using Command = std::function<ExitCode()>;
 void add_demo(CLI::App& app, Command& chosen);
 void add_echo(CLI::App& app, Command& chosen);
 void add_fetch(CLI::App& app, Command& chosen);
+void add_run(CLI::App& app, Command& chosen);
 
 }  // namespace tool

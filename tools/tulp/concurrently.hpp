@@ -1,4 +1,4 @@
-// for_each_concurrently: many calls of one function, some of them at a time.
+// on_fibers and for_each_concurrently: many calls of one function, some of them at a time.
 #pragma once
 #include <tulp/error.hpp>
 #include <tulp/task.hpp>
@@ -48,17 +48,16 @@ class FiberGroup {
   std::vector<tulp::Task<>> fibers_;
 };
 
-/// Calls `f(i)` for each i below `count`, in that order, on `fiber_count` fibers: so many calls run at a time.
+/// Calls `f()` on so many fibers at once.
 /// Parks: until all have ended.  If one throws, the others are cancelled, and its exception comes out.
 template <class F>
-void for_each_concurrently(std::size_t count, std::size_t fiber_count, F f) {
-  std::size_t next = 0;
+void on_fibers(std::size_t fiber_count, F f) {
   std::exception_ptr error;
   FiberGroup group;
-  for (std::size_t i = 0; i < std::min(count, fiber_count); ++i) {
+  for (std::size_t i = 0; i < fiber_count; ++i) {
     group.start([&] {
       try {
-        while (next < count) f(next++);
+        f();
       } catch (const std::exception&) {
         if (!error) error = std::current_exception();
         group.cancel();
@@ -71,6 +70,15 @@ void for_each_concurrently(std::size_t count, std::size_t fiber_count, F f) {
     // By the one that failed.
   }
   if (error) std::rethrow_exception(error);
+}
+
+/// Calls `f(i)` for each i below `count`, in that order: `fiber_count` calls run at a time.  Otherwise as on_fibers().
+template <class F>
+void for_each_concurrently(std::size_t count, std::size_t fiber_count, F f) {
+  std::size_t next = 0;
+  on_fibers(std::min(count, fiber_count), [&] {
+    while (next < count) f(next++);
+  });
 }
 
 }  // namespace tool

@@ -75,6 +75,7 @@ int main(int argc, char** argv) {
   Command command;
   add_fetch(app, command);
   add_echo(app, command);
+  add_run(app, command);
   add_demo(app, command);
   try {
     app.parse(argc, argv);
