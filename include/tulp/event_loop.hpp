@@ -36,7 +36,10 @@ struct ConnectOptions;
 struct DatagramOptions;
 struct SendfileOptions;
 struct ServerOptions;
+struct StartTlsOptions;
 struct SubprocessOptions;
+class BaseProtocol;
+class SslContext;
 class Transport;
 template <class P>
 struct Connection;
@@ -241,6 +244,20 @@ class EventLoop {
   Future<Server> create_unix_server(Factory factory, std::string path, const ServerOptions& options);
   template <class Factory>
   auto create_datagram_endpoint(Factory factory, const DatagramOptions& options);
+
+  /// Goes on with TLS on a connection that stands, in the role that the context has.  What was written before is sent in
+  /// plain; from this call on nothing is read in plain, and nothing may be written before the Future is done.  Then
+  /// `protocol` hears of what comes, without another connection_made.  It is the same transport that goes on, so that
+  /// nobody who still holds it can write in plain.
+  /// The Future's error: as create_connection()'s with ssl; the connection is lost then.  Cancelling it aborts that.
+  /// Throws: std::invalid_argument - the transport cannot do that, or an option makes no sense; InvalidStateError - the
+  /// transport is closed, sends a file, or starts TLS already.
+  /// Source: asyncio.loop.start_tls, which makes a new transport and leaves the old one open to misuse.
+  Future<std::shared_ptr<Transport>> start_tls(std::shared_ptr<Transport> transport,
+                                               std::shared_ptr<BaseProtocol> protocol, const SslContext& context);
+  Future<std::shared_ptr<Transport>> start_tls(std::shared_ptr<Transport> transport,
+                                               std::shared_ptr<BaseProtocol> protocol, const SslContext& context,
+                                               const StartTlsOptions& options);
 
   template <class Factory>
   auto connect_read_pipe(Factory factory, int fd);

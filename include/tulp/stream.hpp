@@ -164,6 +164,15 @@ class StreamWriter {
   void write_eof();
   bool can_write_eof() const noexcept;
 
+  /// Goes on with TLS, in the role that the context has, after what was written has been sent in plain.  The reader goes
+  /// on with what comes then; what it holds already is taken for the beginning of the peer's handshake by a server, and by a
+  /// client for an attack (CVE-2023-40217).
+  /// Parks: until the handshake has been done.  Cancel: the connection is aborted.
+  /// Throws: SslError, OsError - it failed, and the connection is closed; std::invalid_argument - an option makes no sense;
+  /// InvalidStateError - a task reads, a file is being sent, or as write().
+  /// Source: asyncio.StreamWriter.start_tls.
+  void start_tls(const SslContext& context, StartTlsOptions options = {});
+
   /// Closes the connection after what was written has been sent.  Does not park; may be called twice.
   void close();
   /// Parks: until the connection is closed.  Throws: OsError - what ended it.

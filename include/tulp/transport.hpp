@@ -134,6 +134,14 @@ struct ConnectOptions {
   Duration ssl_shutdown_timeout = std::chrono::seconds(30);
 };
 
+/// Of start_tls().
+struct StartTlsOptions {
+  /// For clients: whom the peer's certificate must be for, as ConnectOptions::server_hostname.
+  std::optional<std::string> server_hostname = std::nullopt;
+  Duration ssl_handshake_timeout = std::chrono::seconds(60);
+  Duration ssl_shutdown_timeout = std::chrono::seconds(30);
+};
+
 /// What create_connection() gives.
 template <class P>
 struct Connection {

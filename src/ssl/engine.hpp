@@ -90,6 +90,9 @@ class SslEngine {
   /// The one whose certificate is used: SNI may have chosen it.
   const std::shared_ptr<SslContextState>& context() const noexcept { return context_; }
 
+  /// For tests that need what the engine has no words for.
+  SSL& ssl() noexcept { return *ssl_; }
+
   // For SSL_CTX.
 
   static int on_verify(int is_ok, X509_STORE_CTX* store) noexcept;

@@ -19,12 +19,12 @@ void check_handshake_timeout(Duration timeout) {
   if (timeout <= Duration::zero()) throw std::invalid_argument("ssl_handshake_timeout has to be positive");
 }
 
-std::optional<SslHostName> wanted_host(const ConnectOptions& options, const std::string& host) {
-  if (!options.server_hostname && host.empty())
-    throw std::invalid_argument("ssl without a host needs a server_hostname");
-  const std::string& wanted = options.server_hostname ? *options.server_hostname : host;
+std::optional<SslHostName> wanted_host(const SslContext& context, const std::optional<std::string>& server_hostname,
+                                       const std::string& host) {
+  if (!server_hostname && host.empty()) throw std::invalid_argument("ssl without a host needs a server_hostname");
+  const std::string& wanted = server_hostname ? *server_hostname : host;
   if (!wanted.empty()) return to_host_name(wanted);
-  if (!options.ssl->state()->accepts_any_host_name())
+  if (!context.state()->accepts_any_host_name())
     throw std::invalid_argument("an empty server_hostname is for a context with danger_accept_any_host_name");
   return std::nullopt;
 }
@@ -59,8 +59,8 @@ std::optional<SslSettings> client_settings(const ConnectOptions& options, const 
   }
   if (options.ssl->is_server()) throw std::invalid_argument("a connection wants a client's SslContext");
   check_handshake_timeout(options.ssl_handshake_timeout);
-  return SslSettings{*options.ssl, wanted_host(options, host), options.ssl_handshake_timeout,
-                     options.ssl_shutdown_timeout};
+  return SslSettings{*options.ssl, wanted_host(*options.ssl, options.server_hostname, host),
+                     options.ssl_handshake_timeout, options.ssl_shutdown_timeout};
 }
 
 std::optional<SslSettings> client_settings(const ConnectOptions& options, const Address& address) {
@@ -83,17 +83,28 @@ std::optional<SslSettings> server_settings(const ServerOptions& options) {
   return SslSettings{*options.ssl, std::nullopt, options.ssl_handshake_timeout, options.ssl_shutdown_timeout};
 }
 
-std::unique_ptr<SslStream> make_ssl_stream(EventLoop& loop, std::unique_ptr<ByteStream> bytes,
+SslSettings upgrade_settings(const SslContext& context, const StartTlsOptions& options) {
+  check_handshake_timeout(options.ssl_handshake_timeout);
+  SslSettings settings{context, std::nullopt, options.ssl_handshake_timeout, options.ssl_shutdown_timeout};
+  if (!context.is_server())
+    settings.host = wanted_host(context, options.server_hostname, {});
+  else if (options.server_hostname)
+    throw std::invalid_argument("server_hostname is for clients");
+  return settings;
+}
+
+std::unique_ptr<SslStream> make_ssl_stream(EventLoop& loop, std::unique_ptr<ByteStream>&& bytes,
                                            const SslSettings& settings) {
   SslTarget target{settings.host, session_key(settings, *bytes)};
   return std::make_unique<SslStream>(loop, std::move(bytes), settings.context.state(), std::move(target),
                                      settings.shutdown_timeout);
 }
 
-void shake_hands(SslStream& stream, Duration timeout) {
+void shake_hands(SslStream& stream, Duration timeout, UniqueFunction<void()> check) {
   TaskControl& me = require_task("TLS handshake");
   const auto shake = [&] {
     for (;;) {
+      if (check) check();
       const ByteStream::Result result = stream.try_handshake();
       if (result.status == ByteStream::Status::done) return;
       if (result.status == ByteStream::Status::failed) std::rethrow_exception(stream.error());

@@ -30,13 +30,17 @@ std::optional<SslSettings> client_settings(const ConnectOptions& options, const 
 std::optional<SslSettings> accepted_settings(const ConnectOptions& options);
 std::optional<SslSettings> server_settings(const ServerOptions& options);
 
-std::unique_ptr<SslStream> make_ssl_stream(EventLoop& loop, std::unique_ptr<ByteStream> bytes,
+/// Of a connection that goes on with TLS.
+SslSettings upgrade_settings(const SslContext& context, const StartTlsOptions& options);
+
+/// If this throws, `bytes` are still the caller's.
+std::unique_ptr<SslStream> make_ssl_stream(EventLoop& loop, std::unique_ptr<ByteStream>&& bytes,
                                            const SslSettings& settings);
 
-/// Parks: until the handshake has been done.
+/// Calls `check` before each try: what that throws ends it.  Parks: until the handshake has been done.
 /// Throws: SslError; SslCertificateError; ConnectionResetError - the peer has gone; ConnectionAbortedError - the time is
 /// over; OsError.
-void shake_hands(SslStream& stream, Duration timeout);
+void shake_hands(SslStream& stream, Duration timeout, UniqueFunction<void()> check = nullptr);
 
 /// TLS over `bytes` if there are settings; else `bytes` as they are.  Parks, Throws: as shake_hands(); then the connection
 /// is closed.

@@ -39,12 +39,12 @@ std::span<char> SslBuffers::record() {
 
 // Beginning.
 
-SslStream::SslStream(EventLoop& loop, std::unique_ptr<ByteStream> bytes, std::shared_ptr<SslContextState> context,
+SslStream::SslStream(EventLoop& loop, std::unique_ptr<ByteStream>&& bytes, std::shared_ptr<SslContextState> context,
                      SslTarget target, Duration shutdown_timeout)
     : loop_(loop),
       buffers_(loop.service<SslBuffers>()),
-      bytes_(std::move(bytes)),
       engine_(std::move(context), std::move(target)),
+      bytes_(std::move(bytes)),
       shutdown_timeout_(shutdown_timeout) {}
 
 void SslStream::put_back(std::string_view bytes) {

@@ -51,8 +51,9 @@ class SslBuffers : public LoopService {
 
 class SslStream final : public ByteStream {
  public:
-  /// TLS over `bytes`, in the role that the context has.  The handshake comes first.
-  SslStream(EventLoop& loop, std::unique_ptr<ByteStream> bytes, std::shared_ptr<SslContextState> context,
+  /// TLS over `bytes`, in the role that the context has.  The handshake comes first.  If this throws, `bytes` are still the
+  /// caller's.
+  SslStream(EventLoop& loop, std::unique_ptr<ByteStream>&& bytes, std::shared_ptr<SslContextState> context,
             SslTarget target, Duration shutdown_timeout);
   ~SslStream() override { close(Ending::broken); }
 
@@ -99,12 +100,12 @@ class SslStream final : public ByteStream {
 
   EventLoop& loop_;
   SslBuffers& buffers_;
-  std::unique_ptr<ByteStream> bytes_;
   Runnable* writer_ = nullptr;  // armed for writing, or for the peer's end
   bool may_have_more_ = false;  // what has come has not all been read
   bool is_closed_ = false;
   bool is_late_ = false;  // for the peer's end
   SslEngine engine_;
+  std::unique_ptr<ByteStream> bytes_;
   std::exception_ptr error_;  // what failed last: one of these
   std::exception_ptr read_error_;
   std::exception_ptr write_error_;

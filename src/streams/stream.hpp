@@ -5,11 +5,18 @@
 
 #include <exception>
 #include <memory>
+#include <string>
 
 #include "streams/turns.hpp"
 #include "transports/stream_transport.hpp"
 
 namespace tulp::detail {
+
+class Stream;
+
+struct ReaderState;
+/// Takes what the stream's reader has received, and not given to anybody.  Throws: InvalidStateError - a task reads.
+std::string take_unread(Stream& stream);
 
 /// The protocol of a transport that is pulled: it hears of water marks and of the end.
 class Stream final : public BaseProtocol {
@@ -35,11 +42,15 @@ class Stream final : public BaseProtocol {
   void wait_for_drain() { drained_.wait(); }
   /// Parks: until connection_lost.
   void wait_closed();
+  /// What the reader keeps; null if it is gone.
+  ReaderState* reader() const noexcept { return reader_; }
+  void set_reader(ReaderState* reader) noexcept { reader_ = reader; }
   /// One write at a time; a second one waits its turn, so that no two are mixed.
   Turns& write_turns() noexcept { return write_turns_; }
 
  private:
   std::shared_ptr<StreamTransport> transport_;
+  ReaderState* reader_ = nullptr;
   bool is_close_called_ = false;
   bool is_closed_ = false;
   bool is_writing_paused_ = false;

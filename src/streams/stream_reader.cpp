@@ -131,6 +131,14 @@ class Reading {
 };
 
 }  // namespace
+
+std::string take_unread(Stream& stream) {
+  ReaderState* reader = stream.reader();
+  if (reader == nullptr) return {};
+  if (reader->is_busy) throw InvalidStateError("start_tls() while a task reads from the stream");
+  return reader->take(to_eof);
+}
+
 }  // namespace detail
 
 using detail::Reading;
@@ -139,6 +147,7 @@ StreamReader::StreamReader(std::shared_ptr<detail::Stream> stream, std::size_t l
     : state_(std::make_unique<detail::ReaderState>()) {
   state_->stream = std::move(stream);
   state_->limit_bytes = limit_bytes;
+  state_->stream->set_reader(state_.get());
 }
 StreamReader::StreamReader(StreamReader&&) noexcept = default;
 StreamReader& StreamReader::operator=(StreamReader&& other) noexcept {
@@ -147,7 +156,9 @@ StreamReader& StreamReader::operator=(StreamReader&& other) noexcept {
 }
 /// The writer closes a connection; what can only be read has none.
 StreamReader::~StreamReader() {
-  if (state_ && !state_->stream->transport().can_write()) state_->stream->transport().close();
+  if (!state_) return;
+  state_->stream->set_reader(nullptr);
+  if (!state_->stream->transport().can_write()) state_->stream->transport().close();
 }
 
 std::string StreamReader::read(std::size_t n) {

@@ -3,6 +3,8 @@
 
 #include <cerrno>
 
+#include "ssl/handshake.hpp"
+#include "ssl/upgrade.hpp"
 #include "streams/stream.hpp"
 #include "transports/feed_park.hpp"
 
@@ -135,6 +137,16 @@ void StreamWriter::drain() {
   transport.send({});
   check_error(transport);
   wait_until_drained(*stream_);
+}
+
+void StreamWriter::start_tls(const SslContext& context, StartTlsOptions options) {
+  detail::require_task("StreamWriter::start_tls");
+  const auto settings = detail::upgrade_settings(context, options);
+  const auto keep = stream_;
+  const detail::Turns::Turn turn(keep->write_turns());
+  check_writable(*keep);
+  const std::string unread = detail::take_unread(*keep);
+  detail::Upgrade(keep->transport().shared_from_this()).run(settings, unread);
 }
 
 void StreamWriter::write_eof() { stream_->transport().write_eof(); }

@@ -74,7 +74,7 @@ void StreamTransport::on_made() {
 /// A pipe for writing is watched for its end.
 bool StreamTransport::wants_to_read() const noexcept {
   const bool is_watched = !stream_->can_read() && state_ == State::open && !has_peer_ended_;
-  return may_read_ && (is_watched || is_reading());
+  return may_read_ && !is_upgrading_ && (is_watched || is_reading());
 }
 
 bool StreamTransport::is_reading() const noexcept {
@@ -191,6 +191,7 @@ void StreamTransport::check_writable() const {
   if (eof_ != Eof::none) throw InvalidStateError("write() after write_eof()");
   if (is_close_called_) throw InvalidStateError("write() after close()");
   if (file_ != nullptr) throw InvalidStateError("write() while a file is being sent");
+  if (is_upgrading_) throw InvalidStateError("write() during start_tls()");
 }
 
 void StreamTransport::check_error(const char* operation) const {
@@ -381,6 +382,23 @@ std::optional<ByteStream::Result> StreamTransport::try_sendfile(const FileRange&
   return result;
 }
 
+// Going on in another way.
+
+void StreamTransport::begin_upgrade() {
+  check_writable();
+  if (state_ != State::open || has_peer_ended_ || !stream_->can_read())
+    throw InvalidStateError("start_tls() on a connection that has ended, or goes one way");
+  take_over_feeder();
+  is_upgrading_ = true;
+  stream_->disarm(Direction::read);
+}
+
+void StreamTransport::end_upgrade() noexcept {
+  is_upgrading_ = false;
+  upgrader_ = nullptr;
+  if (state_ == State::open) go_on_reading();
+}
+
 // Ending.
 
 /// A protocol hears at once.  A stream may still have bytes to read that came before: its writes alone fail.
@@ -430,6 +448,7 @@ void StreamTransport::lose(std::exception_ptr error, ByteStream::Ending ending) 
   stream_->disarm(Direction::write);
   wake_puller();
   wake_feeder();
+  if (upgrader_ != nullptr) queue_once(*std::exchange(upgrader_, nullptr));
   loop_.post(lost_);
 }
 

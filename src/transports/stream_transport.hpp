@@ -106,6 +106,17 @@ class StreamTransport final : public Transport,
   /// As ByteStream's, after flush().
   std::optional<ByteStream::Result> try_sendfile(const FileRange& file);
 
+  /// From now on nothing is read or written, until end_upgrade().  Throws: InvalidStateError - as check_writable().
+  void begin_upgrade();
+  void end_upgrade() noexcept;
+  /// In between: what goes on in place of the stream below, and may be made of it.  `replace` leaves that alone if it throws.
+  template <class Replace>
+  void replace_stream(Replace replace) {
+    stream_ = replace(std::move(stream_));
+  }
+  /// Queues `upgrader` once when the connection has been lost.
+  void arm_upgrader(Runnable* upgrader) noexcept { upgrader_ = upgrader; }
+
   /// What ended the connection; null while it stands, and after a clean end.
   const std::exception_ptr& lost_error() const noexcept { return lost_error_; }
   bool is_lost() const noexcept { return state_ >= State::lost; }
@@ -170,7 +181,8 @@ class StreamTransport final : public Transport,
   bool is_leave_awaited_ = true;
   bool is_flushing_ = false;  // the kernel did not take at once what close() found
   bool is_made_ = false;      // connection_made has run
-  bool may_read_ = false;     // and who waited for it has gone on
+  bool is_upgrading_ = false;
+  bool may_read_ = false;  // and who waited for it has gone on
   bool is_reading_paused_ = false;
   bool has_peer_ended_ = false;
   ByteStream::Ending ending_ = ByteStream::Ending::orderly;
@@ -180,7 +192,8 @@ class StreamTransport final : public Transport,
   WaterMarks marks_;
 
   const FileRange* file_ = nullptr;  // that is being sent
-  Feeder* feeder_ = nullptr;         // a stream with more to write than may be queued
+  Runnable* upgrader_ = nullptr;
+  Feeder* feeder_ = nullptr;  // a stream with more to write than may be queued
   std::shared_ptr<BaseProtocol> protocol_;
   Protocol* pushed_ = nullptr;  // protocol_, if that is what it is
   BufferedProtocol* buffered_ = nullptr;
