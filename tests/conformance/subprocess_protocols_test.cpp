@@ -258,7 +258,7 @@ TEST_CASE_METHOD(Subprocesses, "a grandchild that holds a pipe keeps the transpo
   run([&] {
     auto child = shell("sleep 1000 & echo $!", {.stdout_ = PIPE, .process_group = 0});
     const auto transport = child->transport;
-    while (!child->has("exited")) sleep(0s);
+    while (!child->has("exited") || child->received[1].find('\n') == std::string::npos) sleep(0s);
     CHECK(transport->get_returncode() == 0);
     let_others_run(5);
     CHECK_FALSE(child->lost.done());

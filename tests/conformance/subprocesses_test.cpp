@@ -1,4 +1,5 @@
 // Process, and what communicate() and wait() promise: semantics rows 89, 91 and 92; field notes 4-#16.
+#include <tulp/run.hpp>
 #include <tulp/subprocess.hpp>
 #include <tulp/wait.hpp>
 
@@ -269,6 +270,22 @@ TEST_CASE_METHOD(Processes, "a child that still runs when the loop closes is kil
   CHECK(::kill(pid, 0) == 0);
   loop().close();
   CHECK(::kill(pid, 0) == -1);
+}
+
+TEST_CASE("a child whose parent is killed goes on; its input ends") {
+  int ends[2];
+  REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
+  const auto end = run_in_child([&] {
+    tulp::run([&] {
+      Process process =
+          create_subprocess_shell("cat; echo over >&7", {.stdin_ = PIPE, .stdout_ = PIPE, .pass_fds = {{ends[1], 7}}});
+      ::raise(SIGKILL);
+    });
+  });
+  CHECK(end.died_of(SIGKILL));
+  ::close(ends[1]);
+  CHECK(read_all(ends[0]) == "over\n");
+  ::close(ends[0]);
 }
 
 TEST_CASE_METHOD(Processes, "a reader that was moved away is read by whoever has it") {

@@ -19,6 +19,7 @@ import time
 TULP = os.environ.get("TULP") or sys.exit("set TULP to the tulp program")
 RELAY = pathlib.Path(TULP).parents[2] / "tests" / "programs" / "relay"
 CROWD = RELAY.parent / "crowd"
+CHILDREN = RELAY.parent / "children"
 SKIPPED = 77
 PATH = os.environ["PATH"] + os.pathsep + "/usr/sbin" + os.pathsep + "/sbin"
 
