@@ -337,6 +337,9 @@ class EventLoop {
   void end_expected_post() noexcept { --expected_post_count_; }
   bool is_expecting_post() const noexcept { return expected_post_count_ > 0; }
   detail::IntrusiveList<detail::TaskControl>& tasks() noexcept { return tasks_; }
+  bool has_tasks() const noexcept { return !tasks_.empty(); }
+  /// The loop's clock as it was a short while ago, for what need not be exact: cheap.
+  TimePoint recent_time() const { return recent_time_ != TimePoint() ? recent_time_ : time(); }
   std::uint64_t next_task_number() noexcept { return ++last_task_number_; }
   /// Throws: InvalidStateError - the loop is closed or the parent process's, or, in debug mode, this is not its thread.
   void check_usable() const {
@@ -365,6 +368,8 @@ class EventLoop {
     EventLoop& loop_;
     int thread_cancel_state_ = 0;
   };
+  /// A loop may tell in each iteration what time it is.
+  void set_recent_time(TimePoint now) noexcept { recent_time_ = now; }
   /// How a loop runs an entry of its queue.
   void run(Runnable& entry) noexcept {
     if (is_debug_) [[unlikely]]
@@ -420,6 +425,7 @@ class EventLoop {
   Duration slow_callback_duration_ = std::chrono::milliseconds(100);
   std::thread::id thread_;  // the one that runs the loop, or ran it last
   std::uint64_t last_task_number_ = 0;
+  TimePoint recent_time_{};
   detail::IntrusiveList<detail::Deferred> deferred_;
   detail::IntrusiveList<detail::TaskControl> tasks_;  // begun and not ended; the loop owns them
   ExceptionHandler exception_handler_;
@@ -436,6 +442,10 @@ struct LoopOptions {
   /// `best` is what the environment variable TULP_SELECTOR names, else the fastest that the system has.  One that it does
   /// not have makes new_event_loop() throw std::invalid_argument.
   SelectorKind selector = SelectorKind::best;
+  /// While a callback or a task holds up the loop for longer than this, its stack goes to the log (see set_log_sink), once
+  /// for each time.  Zero is what the environment variable TULP_WATCHDOG says, in milliseconds, else never.  It takes a
+  /// thread, and the signal SIGURG, which interrupts what blocks as any signal does.
+  Duration watchdog = Duration::zero();
 };
 
 /// The loop that runs in this thread; else the one that was set for it; else, on the main thread, one that the policy

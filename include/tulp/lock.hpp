@@ -38,6 +38,7 @@ class Lock {
 
  private:
   bool is_locked_ = false;
+  std::uint64_t holder_ = 0;   // for reports: the number of the task that acquired it
   detail::WaitQueue waiting_;  // empty while it is not locked
 };
 

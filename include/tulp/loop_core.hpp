@@ -193,6 +193,8 @@ class FdWatch {
   void notify(EventLoop& loop, Readiness readiness) noexcept;
   /// Set by a loop whose back end reports each edge by itself, so that arm() need not tell it.
   bool is_edge_triggered = false;
+  /// False for what only watches over the program, so that a loop which has nothing else to wait for is stuck.
+  bool keeps_loop_going = true;
 
  private:
   struct Side {

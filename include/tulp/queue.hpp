@@ -70,18 +70,22 @@ class QueueOf {
   using Base = QueueOf;
   using Item = T;
   struct Getter final : WaitEntry {
-    explicit Getter(TaskControl& task, Alternative* one_of_several = nullptr) noexcept
-        : WaitEntry(task), alternative(one_of_several) {}
+    Getter(TaskControl& task, const QueueOf& from, Alternative* one_of_several = nullptr) noexcept
+        : WaitEntry(task), queue(from), alternative(one_of_several) {}
+    std::string description() const override { return describe_object("an item from the queue", &queue); }
     void serve() noexcept { alternative != nullptr ? alternative->choose() : this->wake(); }
 
+    const QueueOf& queue;
     std::optional<T> item;  // none when it is served: the queue was shut down
     Alternative* alternative;
   };
   struct Putter final : WaitEntry {
-    Putter(TaskControl& task, T& put, Alternative* one_of_several = nullptr) noexcept
-        : WaitEntry(task), item(put), alternative(one_of_several) {}
+    Putter(TaskControl& task, const QueueOf& into, T& put, Alternative* one_of_several = nullptr) noexcept
+        : WaitEntry(task), queue(into), item(put), alternative(one_of_several) {}
+    std::string description() const override { return describe_object("room in the queue", &queue); }
     void serve() noexcept { alternative != nullptr ? alternative->choose() : this->wake(); }
 
+    const QueueOf& queue;
     T& item;
     std::exception_ptr error;
     Alternative* alternative;
@@ -193,7 +197,7 @@ template <class T, class Items>
 void QueueOf<T, Items>::put(T&& item) {
   TaskControl& me = require_task("Queue::put");
   if (can_put()) return put_nowait(std::move(item));
-  Putter putter(me, item);
+  Putter putter(me, *this, item);
   enlist(putter);
   park(putter);
   if (putter.error) std::rethrow_exception(putter.error);
@@ -216,7 +220,7 @@ template <class T, class Items>
 T QueueOf<T, Items>::get() {
   TaskControl& me = require_task("Queue::get");
   if (can_get()) return get_nowait();
-  Getter getter(me);
+  Getter getter(me, *this);
   enlist(getter);
   park(getter);
   if (!getter.item) throw QueueShutDown();
@@ -264,7 +268,7 @@ void QueueOf<T, Items>::count_done(std::size_t count) noexcept {
 template <class T, class Items>
 void QueueOf<T, Items>::join() {
   require_task("Queue::join");
-  if (unfinished_count_ != 0) joining_.wait();
+  if (unfinished_count_ != 0) joining_.wait("the work on the items of the queue");
 }
 
 template <class T, class Items>

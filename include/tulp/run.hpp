@@ -13,6 +13,9 @@ struct RunOptions {
   /// How long, at the end, tasks that are left may take to end after their cancellation, and then open transports to
   /// send what they have accepted.
   Duration drain = std::chrono::seconds(5);
+  /// Upon this signal the tasks, what they wait for and their stacks go to the log (see dump_tasks_on_signal); 0 is the one
+  /// that the environment variable TULP_DUMP_SIGNAL names ("SIGUSR1"), if it is set.
+  int dump_signal = 0;
 };
 
 namespace detail {
@@ -20,9 +23,10 @@ namespace detail {
 /// A loop from its making to its close.
 class Runner {
  public:
-  /// Throws: InvalidStateError - an event loop runs in this thread.
+  /// Throws: InvalidStateError - an event loop runs in this thread; std::invalid_argument - TULP_DUMP_SIGNAL names no
+  /// signal.
   explicit Runner(const RunOptions& options);
-  Runner(std::unique_ptr<EventLoop> loop, Duration drain);
+  Runner(std::unique_ptr<EventLoop> loop, Duration drain, int dump_signal = 0);
   Runner(const Runner&) = delete;
   Runner& operator=(const Runner&) = delete;
   ~Runner();

@@ -26,7 +26,7 @@ class GetAlternative final : public Alternative {
     item_.emplace(queue_.get_nowait());
     return true;
   }
-  void enlist(TaskControl& me) override { queue_.enlist(getter_.emplace(me, this)); }
+  void enlist(TaskControl& me) override { queue_.enlist(getter_.emplace(me, queue_, this)); }
   void withdraw() noexcept override {
     if (getter_) getter_->undo();
   }
@@ -53,7 +53,7 @@ class PutAlternative final : public Alternative {
     queue_.put_nowait(std::move(item_));
     return true;
   }
-  void enlist(TaskControl& me) override { queue_.enlist(putter_.emplace(me, item_, this)); }
+  void enlist(TaskControl& me) override { queue_.enlist(putter_.emplace(me, queue_, item_, this)); }
   void withdraw() noexcept override {
     if (putter_) putter_->undo();
   }

@@ -6,6 +6,7 @@
 
 #include <concepts>
 #include <exception>
+#include <iosfwd>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -14,6 +15,8 @@
 namespace tulp {
 
 namespace detail {
+void print_stack(const TaskControl& task, std::ostream& stream);
+
 /// What every handle to a task can do.
 template <class Derived>
 class TaskMembers {
@@ -28,6 +31,8 @@ class TaskMembers {
   /// How much of its stack has been touched, in whole pages: an upper bound, since stacks are reused.  0 before the first
   /// step and after the end.
   std::size_t stack_high_water_bytes() const { return control().stack_high_water_bytes(); }
+  /// What the task is at, as dump_tasks() tells it.  Not for a task that has ended.
+  void print_stack(std::ostream& stream) const { detail::print_stack(control(), stream); }
 
  protected:
   /// Throws: InvalidStateError - a handle that was made without a task.
@@ -75,6 +80,16 @@ class TaskHandle : public detail::TaskMembers<TaskHandle> {
 TaskHandle current_task();
 /// The tasks of this thread's loop that have not ended, in the order of their creation.
 std::vector<TaskHandle> all_tasks();
+
+/// Says of each task of this thread's loop: its name, what it waits for, its age, where it was created, and its stack, with
+/// functions, files and lines where debug information is there; and which tasks wait for each other in a circle.  Slow.
+/// Throws: InvalidStateError - there is no loop.  Source: asyncio's Task.print_stack and `python -m asyncio pstree`.
+void dump_tasks(std::ostream& stream);
+/// Whenever `signal` has come to the process, gives the same of this thread's loop to the log (see set_log_sink).  The loop
+/// does it in its turn: one that is held up by a callback or task does so later.  run() does this for
+/// RunOptions::dump_signal, and for the signal that the environment variable TULP_DUMP_SIGNAL names.
+/// Throws: as EventLoop::add_signal_handler().
+void dump_tasks_on_signal(int signal);
 
 namespace detail {
 

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <memory>
 #include <mutex>
+#include <unordered_map>
 #include <vector>
 
 #if __has_include(<elfutils/libdwfl.h>)
@@ -210,10 +211,14 @@ Lines look_up(std::uintptr_t address) {
   return libdw != nullptr ? libdw->look_up(address) : Lines{};
 }
 
+/// Stacks have most of their addresses in common, and a look-up takes a millisecond.
 AllLines look_up_all(std::uintptr_t address) {
+  static auto& known = *new std::unordered_map<std::uintptr_t, AllLines>;
   const std::lock_guard lock(one_at_a_time);
   Libdw* libdw = Libdw::get();
-  return libdw != nullptr ? libdw->look_up_all(address) : AllLines(1);
+  if (libdw == nullptr) return AllLines(1);
+  const auto found = known.find(address);
+  return found != known.end() ? found->second : known[address] = libdw->look_up_all(address);
 }
 
 #else
@@ -271,8 +276,8 @@ bool runs_program(std::string_view function) {
 bool is_between(const Lines& place) {
   const std::string_view name = bare_name(place.function);
   const std::string_view line = place.line;
-  return name.starts_with("tulp::detail::") || name.starts_with("std::") || line.starts_with("invoke.h:") ||
-         line.starts_with("functional:") || line.starts_with("tuple:");
+  return name.starts_with("tulp::detail::") || name.starts_with("tulp::Fiber::") || name.starts_with("std::") ||
+         line.starts_with("invoke.h:") || line.starts_with("functional:") || line.starts_with("tuple:");
 }
 
 }  // namespace

@@ -5,7 +5,7 @@
 
 #ifdef __GLIBCXX__
 
-extern "C" const void* const throw_watch_vtable[] asm("_ZTVN4tulp6detail14ThrowWatchTypeE");
+extern "C" const void* const throw_watch_vtable[8] asm("_ZTVN4tulp6detail14ThrowWatchTypeE");
 
 struct ThrowWatchTypeinfo {
   const void* const* vtable;

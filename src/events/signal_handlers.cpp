@@ -30,7 +30,7 @@ SignalHandlers::~SignalHandlers() {
   loop_.remove_fd(watch_);
 }
 
-void SignalHandlers::add(int signal, const void* created_at, UniqueFunction<void()> function) {
+void SignalHandlers::add(int signal, const void* created_at, UniqueFunction<void()> function, Purpose purpose) {
   if (signal < 1 || signal > SignalTarget::highest_signal)
     throw std::invalid_argument("add_signal_handler: there is no signal " + std::to_string(signal));
   const std::string what = "handler of signal " + std::to_string(signal);
@@ -39,12 +39,20 @@ void SignalHandlers::add(int signal, const void* created_at, UniqueFunction<void
   target().watch(signal);
   RepeatedCallback* former = std::exchange(callbacks_[static_cast<std::size_t>(signal)], callback.release());
   if (former != nullptr) former->remove();
+  set_purpose(signal, purpose == Purpose::work);
+}
+
+void SignalHandlers::set_purpose(int signal, bool is_work) noexcept {
+  const auto bit = std::uint64_t{1} << (signal - 1);
+  working_ = is_work ? working_ | bit : working_ & ~bit;
+  watch_.keeps_loop_going = working_ != 0;
 }
 
 bool SignalHandlers::remove(int signal) noexcept {
   if (signal < 1 || signal > SignalTarget::highest_signal) return false;
   RepeatedCallback* callback = std::exchange(callbacks_[static_cast<std::size_t>(signal)], nullptr);
   if (callback == nullptr) return false;
+  set_purpose(signal, false);
   target().unwatch(signal);
   callback->remove();
   return true;

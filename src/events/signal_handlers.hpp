@@ -15,7 +15,9 @@ class SignalHandlers final : public LoopService, private Runnable {
   explicit SignalHandlers(EventLoop& loop);
   ~SignalHandlers() override;
 
-  void add(int signal, const void* created_at, UniqueFunction<void()> function);
+  /// What a handler is for: the program's work, or to watch over it, which keeps no loop going.
+  enum class Purpose : std::uint8_t { work, watching };
+  void add(int signal, const void* created_at, UniqueFunction<void()> function, Purpose purpose = Purpose::work);
   bool remove(int signal) noexcept;
   /// The first Ctrl-C is a callback as any; the second one, if it comes before release, ends the process.
   SignalTarget& target() noexcept { return lease_.target; }
@@ -23,6 +25,7 @@ class SignalHandlers final : public LoopService, private Runnable {
  private:
   class Arrival;
   void run() noexcept override;
+  void set_purpose(int signal, bool is_work) noexcept;
 
   /// For as long as the loop watches signals.
   struct Lease {
@@ -37,6 +40,7 @@ class SignalHandlers final : public LoopService, private Runnable {
   Lease lease_;
   FdWatch watch_;
   std::array<RepeatedCallback*, SignalTarget::highest_signal + 1> callbacks_{};
+  std::uint64_t working_ = 0;  // a bit for each signal whose handler does the program's work
 };
 
 }  // namespace tulp::detail

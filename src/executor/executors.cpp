@@ -148,6 +148,7 @@ class ThreadPark final : public Park {
  public:
   ThreadPark(ThreadCall& call, std::stop_source& stop) noexcept : call_(call), stop_(stop) {}
   void undo() noexcept override {}
+  std::string description() const override { return "a call in another thread"; }
   bool can_be_left() noexcept override {
     if (call_.withdraw()) return true;
     stop_.request_stop();

@@ -42,6 +42,10 @@ class Fiber {
   /// Leaves this flow, which is the running one, for `next`; returns when somebody switches back to it.
   void switch_to(Fiber& next) noexcept;
 
+  /// Of a flow that is not running: the return addresses from where it stands outwards; how many there are.  None where
+  /// too little of the stack is left to look from.  Does not allocate.
+  std::size_t capture(std::span<const void*> frames) noexcept;
+
   const Stack& stack() const noexcept { return stack_; }
 
   FiberLabel label(std::span<char> buffer) const noexcept {
@@ -51,7 +55,9 @@ class Fiber {
   const void* user = nullptr;  // set by whoever runs on it
 
  private:
+  struct Look;
   friend void enter_fiber(void*, void*) noexcept;
+  static void* look_around(Look& look) noexcept;
 
   void arrive(void* came_from_context, Fiber& came_from) noexcept;
 

@@ -7,6 +7,7 @@
 #include "base/main_thread.hpp"
 #include "base/sys.hpp"
 #include "events/signal_handlers.hpp"
+#include "tasks/dump.hpp"
 
 namespace tulp::detail {
 namespace {
@@ -21,10 +22,11 @@ class InterruptScope {
         present.sa_handler != SIG_DFL)
       return;
     is_active_ = true;
-    loop_.add_signal_handler(SIGINT, [this, &main] {
+    const auto on_interrupt = [this, &main] {
       was_interrupted_ = true;
       main.cancel({"Ctrl-C"});
-    });
+    };
+    handlers().add(SIGINT, nullptr, on_interrupt, SignalHandlers::Purpose::watching);
     handlers().target().end_process_at_second_interrupt(true);
   }
   InterruptScope(const InterruptScope&) = delete;
@@ -47,11 +49,14 @@ class InterruptScope {
 
 }  // namespace
 
-Runner::Runner(const RunOptions& options) : Runner(new_event_loop(options.loop), options.drain) {}
+Runner::Runner(const RunOptions& options) : Runner(new_event_loop(options.loop), options.drain, options.dump_signal) {}
 
-Runner::Runner(std::unique_ptr<EventLoop> loop, Duration drain) : loop_(std::move(loop)), drain_(drain) {
+Runner::Runner(std::unique_ptr<EventLoop> loop, Duration drain, int dump_signal)
+    : loop_(std::move(loop)), drain_(drain) {
   if (get_running_loop() != nullptr)
     throw InvalidStateError("run() was called while an event loop runs in this thread");
+  if (const int signal = dump_signal != 0 ? dump_signal : dump_signal_from_environment(); signal != 0)
+    dump_tasks_on_signal(*loop_, signal);
 }
 
 Runner::~Runner() = default;

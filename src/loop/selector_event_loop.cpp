@@ -1,11 +1,17 @@
 #include "loop/selector_event_loop.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
+#include <ctime>
+#include <new>
 #include <string>
 #include <string_view>
 
+#include <tulp/detail/task_control.hpp>
 #include <tulp/error.hpp>
+
+#include "tasks/dump.hpp"
 
 namespace tulp {
 namespace {
@@ -16,6 +22,22 @@ constexpr std::uint64_t wake_up_token = ~std::uint64_t{0};
 constexpr int batches_per_poll = 64;
 constexpr std::chrono::microseconds time_per_poll{50};
 constexpr int batches_per_clock = 8;
+
+bool is_single_threaded() noexcept { return TULP_SINGLE_THREADED; }
+
+/// How long a loop that seems stuck waits before it says so: a thread of the program's may be about to post something.
+Duration patience() noexcept { return is_single_threaded() ? Duration::zero() : std::chrono::seconds(10); }
+
+/// steady_clock, to some milliseconds, for less.
+TimePoint coarse_time() noexcept {
+#ifdef CLOCK_MONOTONIC_COARSE
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+  return TimePoint(std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec));
+#else
+  return std::chrono::steady_clock::now();
+#endif
+}
 
 }  // namespace
 
@@ -37,6 +59,7 @@ std::unique_ptr<Selector> SelectorEventLoop::new_selector() {
 
 void SelectorEventLoop::run_forever() {
   const RunScope running(*this);
+  const Watchdog::Run watched(watchdog_);
   if (hooks_ != nullptr) inbox_.take(ready_);  // this thread's own posts, which come in their turn
   do run_once();
   while (!is_stopping_);
@@ -54,15 +77,44 @@ void SelectorEventLoop::run_once() {
 /// something it looks once more before it sleeps: they often go on, and each would have to wake a sleeping thread, which
 /// costs as much as a hundred posts.
 void SelectorEventLoop::poll() {
-  const Duration timeout = was_posted_to_ ? Duration::zero() : time_to_wait();
+  Duration timeout = was_posted_to_ ? Duration::zero() : time_to_wait();
+  const bool may_be_stuck = timeout.is_never() && is_stuck();
+  if (may_be_stuck) timeout = patience();
   is_asleep_.store(timeout > Duration::zero(), std::memory_order_seq_cst);
+  if (watchdog_ != nullptr) watchdog_->rest();
   const std::size_t count = selector_->wait(inbox_.empty() ? timeout : Duration::zero(), events_);
+  if (watchdog_ != nullptr) watchdog_->resume();
   is_asleep_.store(false, std::memory_order_relaxed);
+  set_recent_time(hooks_ == nullptr ? coarse_time() : time());
   int ghost = -1;
   for (std::size_t i = 0; i < count; ++i)
     if (!deliver(events_[i])) ghost = fd_of(events_[i].token);
   was_posted_to_ = inbox_.take(ready_);
   if (ghost >= 0) leave_behind(ghost);
+  if (may_be_stuck && count == 0 && !was_posted_to_) report_deadlock();
+}
+
+/// Nothing that the loop knows of can make a task go on.  What is watched but not waited for counts as something: to ask
+/// each descriptor would cost too much for so rare a case.
+bool SelectorEventLoop::is_stuck() const noexcept {
+  if (!may_report_deadlock_ || watch_count_ > 1 || !has_tasks() || is_expecting_post() || hooks_ != nullptr)
+    return false;
+  return watch_count_ == 0 || std::none_of(slots_.begin(), slots_.end(), [](const Slot& slot) {
+           return slot.watch != nullptr && slot.watch->keeps_loop_going;
+         });
+}
+
+/// It goes on waiting: a signal handler of the program's, or a thread, may still post something.
+void SelectorEventLoop::report_deadlock() noexcept {
+  may_report_deadlock_ = false;
+  try {
+    std::string text = "nothing is ready, no timer is set and no descriptor is watched, so that no task can ever go on";
+    if (!is_single_threaded()) text += ", unless another thread calls call_soon_threadsafe()";
+    text += "\n" + detail::describe_tasks(*this);
+    text.pop_back();
+    call_exception_handler({.message = std::move(text)});
+  } catch (const std::bad_alloc&) {  // there is nobody to tell
+  }
 }
 
 Duration SelectorEventLoop::time_to_wait() const {
@@ -134,6 +186,7 @@ void SelectorEventLoop::close() {
 void SelectorEventLoop::on_fork() noexcept {
   batch_left_ = 0;
   is_stopping_ = true;
+  static_cast<void>(watchdog_.release());  // its thread is the parent's
 }
 
 // Queueing.
@@ -190,6 +243,7 @@ void SelectorEventLoop::add_fd(FdWatch& watch) {
   // Only now: the selector has refused a number that is no descriptor, however large.
   if (number >= slots_.size()) slots_.resize(std::max(number + 1, 2 * slots_.size()));
   slots_[number] = slot;
+  ++watch_count_;
   watch.is_edge_triggered = watch.mode() == FdWatch::Mode::once && selector_->has_edges();
 }
 
@@ -204,6 +258,7 @@ void SelectorEventLoop::remove_fd(FdWatch& watch) noexcept {
   if (belongs_to_parent()) return;
   selector_->remove(watch.fd());
   slots_[static_cast<std::size_t>(watch.fd())].watch = nullptr;
+  --watch_count_;
 }
 
 bool SelectorEventLoop::is_watched(int fd) const noexcept {
@@ -283,7 +338,10 @@ const SelectorChoice& choose_selector(SelectorKind kind) {
 }
 
 std::unique_ptr<EventLoop> EventLoopPolicy::new_event_loop(const LoopOptions& options) {
-  return std::make_unique<SelectorEventLoop>(choose_selector(options.selector).make);
+  auto loop = std::make_unique<SelectorEventLoop>(choose_selector(options.selector).make);
+  const Duration limit = options.watchdog > Duration::zero() ? options.watchdog : watchdog_limit_from_environment();
+  if (limit > Duration::zero()) loop->watch_over(limit);
+  return loop;
 }
 
 }  // namespace tulp

@@ -11,6 +11,7 @@
 #include "base/wake_up.hpp"
 #include "events/timer_queue.hpp"
 #include "loop/loop_hooks.hpp"
+#include "loop/watchdog.hpp"
 #include "selector/selector.hpp"
 
 namespace tulp {
@@ -38,6 +39,9 @@ class SelectorEventLoop final : public EventLoop {
   void remove_fd(FdWatch& watch) noexcept override;
   bool is_watched(int fd) const noexcept override;
 
+  /// Before the first run.  Throws: OsError - there is no thread to be had.
+  void watch_over(Duration limit) { watchdog_ = std::make_unique<Watchdog>(limit); }
+
   LoopHooks* hooks() const noexcept { return hooks_.get(); }
 
  private:
@@ -58,6 +62,8 @@ class SelectorEventLoop final : public EventLoop {
   bool is_time_to_poll() noexcept;
 
   Duration time_to_wait() const;
+  bool is_stuck() const noexcept;
+  void report_deadlock() noexcept;
   bool deliver(const SelectorEvent& event) noexcept;
   void leave_behind(int ghost) noexcept;
   void hear_wake_up() noexcept;
@@ -79,6 +85,9 @@ class SelectorEventLoop final : public EventLoop {
   TimePoint poll_limit_{};      // after which there is one anyway
   std::size_t batch_left_ = 0;  // how many entries of ready_ belong to the batch that runs
   bool is_stopping_ = false;
+  bool may_report_deadlock_ = true;  // once
+  std::unique_ptr<Watchdog> watchdog_;
+  std::size_t watch_count_ = 0;
   bool was_posted_to_ = false;  // by other threads, before the last batch
   alignas(64) Inbox inbox_;     // apart from what the loop's thread writes all the time
   std::atomic<bool> is_asleep_ = false;

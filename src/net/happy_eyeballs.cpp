@@ -113,6 +113,16 @@ void ConnectRace::wait() {
   undo();
 }
 
+std::string ConnectRace::description() const {
+  std::string text = "a connection to ";
+  for (const Attempt& attempt : attempts_) {
+    if (attempt.stream == nullptr) continue;
+    if (!text.ends_with(' ')) text += " or ";
+    text += attempt.address.to_string();
+  }
+  return text.ends_with(' ') ? text + "another address" : text;
+}
+
 void ConnectRace::undo() noexcept {
   me_.loop().stop_timer(next_);
   for (const Attempt& attempt : attempts_) {

@@ -42,6 +42,7 @@ class ConnectRace final : private Park {
   bool stands(Attempt& attempt);
   void wait();
   void undo() noexcept override;
+  std::string description() const override;
 
   TaskControl& me_;
   const ConnectOptions& options_;

@@ -97,7 +97,7 @@ void Child::disown() noexcept {
 }
 
 void Child::wait() {
-  while (!returncode_) exited_.wait();
+  while (!returncode_) exited_.wait("the end of the child process");
 }
 
 // Signals.  What a pidfd names is this process and no other.  A number is as good until the process is reaped, and that is

@@ -36,6 +36,7 @@ class HandshakePark final : public Park {
   HandshakePark& operator=(const HandshakePark&) = delete;
   ~HandshakePark() { undo(); }
   void undo() noexcept override { stream_.disarm_handshake(); }
+  std::string description() const override { return "the TLS handshake with " + stream_.peer(); }
 
  private:
   SslStream& stream_;

@@ -56,6 +56,10 @@ class ChannelPark final : public Park {
   ChannelPark& operator=(const ChannelPark&) = delete;
   ~ChannelPark() { undo(); }
   void undo() noexcept override { channel_.disarm(direction_); }
+  std::string description() const override {
+    return std::string(direction_ == Direction::read ? "a datagram from " : "room for a datagram to ") +
+           channel_.peer() + " (descriptor " + std::to_string(channel_.fd()) + ")";
+  }
 
  private:
   DatagramChannel& channel_;

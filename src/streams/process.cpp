@@ -116,6 +116,7 @@ class Communication::Wait final : public Park {
   void undo() noexcept override {
     if (input_ != nullptr) input_->disarm_feeder(feeder_);
   }
+  std::string description() const override { return "what a child process writes, and its end"; }
 
  private:
   StreamTransport* input_;

@@ -21,7 +21,7 @@ void Stream::resume_writing() {
 }
 
 void Stream::wait_closed() {
-  if (!is_closed_) closed_.wait();
+  if (!is_closed_) closed_.wait("the end of the connection");
 }
 
 }  // namespace tulp::detail

@@ -39,7 +39,7 @@ class Stream final : public BaseProtocol {
   bool is_writing_paused() const noexcept { return is_writing_paused_; }
 
   /// Parks: until resume_writing or connection_lost.
-  void wait_for_drain() { drained_.wait(); }
+  void wait_for_drain() { drained_.wait("room in the write buffer"); }
   /// Parks: until connection_lost.
   void wait_closed();
   /// What the reader keeps; null if it is gone.

@@ -113,6 +113,7 @@ class Reading {
     ReadPark& operator=(const ReadPark&) = delete;
     ~ReadPark() { undo(); }
     void undo() noexcept override { transport_.disarm_reader(); }
+    std::string description() const override { return "data from " + transport_.place(); }
 
    private:
     StreamTransport& transport_;

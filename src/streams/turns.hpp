@@ -10,7 +10,7 @@ class Turns {
    public:
     /// Parks: until it is this task's turn.
     explicit Turn(Turns& turns) : turns_(turns) {
-      if (turns_.is_taken_) turns_.waiting_.wait();  // whoever wakes us hands the turn over
+      if (turns_.is_taken_) turns_.waiting_.wait("its turn to write");  // whoever wakes us hands the turn over
       turns_.is_taken_ = true;
     }
     Turn(const Turn&) = delete;

@@ -196,7 +196,7 @@ void Worker::serve() {
   };
   Server server = open_stream_server(loop, handler_, listen, options.server, pool_.caller_, traffic_);
   post(*pool_.owner_link_, [this, pool = pool_.shared_from_this()] { pool->on_accepting(*this); });
-  if (!is_stopped_) stopped_.wait();
+  if (!is_stopped_) stopped_.wait("the end of the workers");
   traffic_->on_cut_off(server.shutdown(options.grace));
 }
 
@@ -226,7 +226,8 @@ void WorkerPool::start() {
   all().add(shared_from_this());
   start_threads();
   try {
-    while (!error_ && running_count_ == workers_.size() && accepting_count_ < workers_.size()) changed_.wait();
+    while (!error_ && running_count_ == workers_.size() && accepting_count_ < workers_.size())
+      changed_.wait("the workers to begin");
     if (!error_) return;
     stop();
     cut_off();  // what has begun too early
@@ -274,7 +275,7 @@ void WorkerPool::on_ended(Worker& worker, std::exception_ptr error) {
 }
 
 void WorkerPool::wait_closed() {
-  while (running_count_ > 0) changed_.wait();
+  while (running_count_ > 0) changed_.wait("the workers to end");
   if (error_) std::rethrow_exception(error_);
 }
 

@@ -8,6 +8,7 @@ namespace tulp {
 
 struct Barrier::Party final : detail::WaitEntry {
   Party(detail::TaskControl& task, Barrier& at) noexcept : WaitEntry(task), barrier(at) {}
+  std::string description() const override { return detail::describe_object("the barrier", &barrier); }
   void undo() noexcept override {
     unlink();
     --barrier.waiting_count_;

@@ -27,7 +27,7 @@ bool Condition::wait() {
     }
     Lock& lock;
   } const unlocked(lock_);
-  waiting_.wait();
+  waiting_.wait("the condition");
   return true;
 }
 

@@ -4,7 +4,7 @@ namespace tulp {
 
 bool Event::wait() {
   detail::require_task("Event::wait");
-  if (!is_set_) waiting_.wait();
+  if (!is_set_) waiting_.wait("the event");
   return true;
 }
 

@@ -29,6 +29,9 @@ class Selection final : public Park {
     withdraw_all();
     me_.loop().post(me_);
   }
+  std::string description() const override {
+    return "the first of " + std::to_string(alternatives_.size()) + " in a select";
+  }
   void undo() noexcept override {
     is_undone_ = true;
     withdraw_all();

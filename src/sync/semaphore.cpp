@@ -10,7 +10,8 @@ Semaphore::Semaphore(std::ptrdiff_t value, std::ptrdiff_t bound) : value_(value)
 
 bool Semaphore::acquire() {
   detail::require_task("Semaphore::acquire");
-  if (!try_lock()) waiting_.wait();  // whoever wakes us hands us a place that was never counted as free
+  if (!try_lock())
+    waiting_.wait("a place at the semaphore");  // whoever wakes us hands us a place that was never counted as free
   return true;
 }
 

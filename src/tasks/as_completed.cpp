@@ -30,7 +30,7 @@ std::size_t Completions::next() {
   while (ended_.empty()) {
     if (is_over_)
       throw TimeoutError("as_completed: " + std::to_string(left_count_) + " not done after " + in_seconds(timeout_));
-    waiting_.wait();
+    waiting_.wait("the next of several futures, in as_completed");
   }
   const std::size_t index = ended_.front();
   ended_.pop_front();

@@ -9,6 +9,7 @@
 #include "base/sys.hpp"
 #include "events/fd_callbacks.hpp"
 #include "events/policy.hpp"
+#include "tasks/dump.hpp"
 #include "tasks/fd.hpp"
 
 namespace tulp {
@@ -28,6 +29,9 @@ class FdPark final : public Park {
     if (!waiter_.was_closed) callbacks_.remove_waiter(fd_, direction_);
   }
   void undo() noexcept override {}
+  std::string description() const override {
+    return describe_descriptor(fd_) + " to be " + (direction_ == Direction::read ? "readable" : "writable");
+  }
   bool was_closed() const noexcept { return waiter_.was_closed; }
 
  private:

@@ -1,5 +1,7 @@
 #include <tulp/task.hpp>
 
+#include "tasks/dump.hpp"
+
 namespace tulp {
 namespace detail {
 namespace {
@@ -13,6 +15,9 @@ class TimerPark final : public Park, private Runnable {
   void undo() noexcept override {
     is_undone_ = true;
     me_.loop().stop_timer(timer_);
+  }
+  std::string description() const override {
+    return "its timer, " + short_duration(timer_.when() - me_.loop().time()) + " left";
   }
 
  private:

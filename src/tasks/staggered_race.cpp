@@ -7,6 +7,7 @@ namespace tulp::detail {
 class StaggeredRace::RacePark final : public WaitEntry {
  public:
   RacePark(TaskControl& me, StaggeredRace& race) noexcept : WaitEntry(me), race_(race) { race_.parked_ = this; }
+  std::string description() const override { return "the first of the attempts of a staggered race"; }
   bool pass_on(const CancelReason& reason, TaskControl*&) noexcept override {
     race_.cancel_reason_ = reason;
     race_.spread_cancel(reason);

@@ -3,11 +3,14 @@
 
 #include <cxxabi.h>
 
+#include <array>
 #include <cstdio>
 #include <exception>
 
 #include <tulp/error.hpp>
 
+#include "base/call_stack.hpp"
+#include "base/code_address.hpp"
 #include "fiber/fiber_pool.hpp"
 #include "tasks/scheduler.hpp"
 
@@ -27,6 +30,7 @@ TaskControl::TaskControl(EventLoop& loop, FutureState& state, const TaskOptions&
       state_(state),
       pool_(loop.service<FiberPools>().of_size(stack_size_of(options))),
       stack_size_bytes_(pool_.stack_size_bytes()),
+      created_(loop.recent_time()),
       number_(loop.next_task_number()) {
   if (!options.name.empty()) set_name(options.name);
 }
@@ -58,6 +62,16 @@ FiberLabel TaskControl::label(std::span<char> buffer) const noexcept {
 
 std::size_t TaskControl::stack_high_water_bytes() const noexcept {
   return fiber_ != nullptr ? fiber_->stack().high_water_bytes() : 0;
+}
+
+CallStack TaskControl::call_stack() const {
+  std::array<const void*, most_frames> frames;
+  std::size_t count = 0;
+  if (this == running_task())
+    count = capture_call_stack(frames);
+  else if (fiber_ != nullptr)
+    count = fiber_->capture(frames);
+  return CallStack(frames.begin(), frames.begin() + static_cast<std::ptrdiff_t>(count));
 }
 
 // The life of a task.
@@ -233,6 +247,11 @@ class FuturePark final : public Park, public Waiter {
     return true;
   }
   TaskControl* awaited_task() const noexcept override { return future_.task(); }
+  std::string description() const override {
+    const void* place = future_.created_at();
+    if (future_.task() != nullptr || place == nullptr) return future_.description();
+    return future_.description() + " created at " + describe_code_address(place);
+  }
   bool is_passed_on() const noexcept { return is_passed_on_; }
 
  private:

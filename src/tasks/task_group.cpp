@@ -42,6 +42,7 @@ CancelReason reason_of(const std::exception_ptr& error) noexcept {
 class TaskGroup::JoinPark final : public detail::WaitEntry {
  public:
   JoinPark(TaskControl& me, TaskGroup& group) noexcept : WaitEntry(me), group_(group) { group_.joining_ = this; }
+  std::string description() const override { return "the tasks of its group"; }
   bool pass_on(const CancelReason& reason, TaskControl*&) noexcept override {
     group_.was_join_cancelled_ = true;
     group_.was_task_cancelled_ = false;  // what was cut short before was so for another reason

@@ -13,7 +13,7 @@ class SeveralEnds final : private FutureWatch {
       : pending_count_(futures.size()), return_when_(return_when) {
     for (const auto& future : futures) watch(*future, 0);
   }
-  void wait() { waiting_.wait(); }
+  void wait() { waiting_.wait("the ends of several futures, in wait"); }
   void stop_waiting() noexcept { waiting_.wake_all(); }
 
  private:

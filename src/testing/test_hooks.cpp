@@ -6,8 +6,8 @@
 #include <string>
 #include <utility>
 
-#include "base/code_address.hpp"
 #include "loop/selector_event_loop.hpp"
+#include "tasks/dump.hpp"
 #include "testing/seed.hpp"
 #include "testing/test_selector.hpp"
 
@@ -54,12 +54,8 @@ bool TestHooks::jump(Duration delay) noexcept {
 
 void TestHooks::throw_deadlock() const {
   std::string what = "deadlock: nothing is ready, no timer is set, no Hold says that anybody outside is at work";
-  loop_->tasks().for_each([&](tulp::detail::TaskControl& task) {
-    what += "\n  task '" + task.name() + "'";
-    if (task.awaited_task() != nullptr) what += " waits for task '" + task.awaited_task()->name() + "'";
-    if (task.state().created_at() != nullptr)
-      what += ", created at " + describe_code_address(task.state().created_at());
-  });
+  what += "\n" + tulp::detail::describe_tasks(*loop_);
+  what.pop_back();
   if (disturbance_) what += "\n  the seed is " + std::to_string(disturbance_->seed());
   throw DeadlockError(what);
 }

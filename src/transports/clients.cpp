@@ -25,13 +25,13 @@ std::size_t Clients::cut_off_others() {
 }
 
 void Clients::wait_for_connections() {
-  while (connection_count_ > 0) changed_.wait();
+  while (connection_count_ > 0) changed_.wait("the end of the clients' connections");
 }
 
 void Clients::wait_for_others() {
   std::size_t own_count = 0;
   clients_.for_each([&](const Client& client) { own_count += client.is_mine() ? 1 : 0; });
-  while (count_ > own_count) changed_.wait();
+  while (count_ > own_count) changed_.wait("the end of the clients");
 }
 
 /// Copies, because ending one calls its protocol, which may do anything.

@@ -16,6 +16,7 @@ class FeedPark final : public Park {
   FeedPark& operator=(const FeedPark&) = delete;
   ~FeedPark() { undo(); }
   void undo() noexcept override { transport_.disarm_feeder(feeder_); }
+  std::string description() const override { return "room to write to " + transport_.place(); }
 
  private:
   StreamTransport& transport_;

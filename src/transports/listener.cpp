@@ -235,7 +235,7 @@ void Listener::leave_to_parent() noexcept {
 
 void Listener::wait_closed() {
   require_task("Server::wait_closed");
-  if (is_open_) waiting_for_close_.wait();
+  if (is_open_) waiting_for_close_.wait("the closing of the server");
   clients_->wait_for_connections();
 }
 
@@ -244,7 +244,7 @@ void Listener::serve_forever() {
   if (!is_open_) return;
   start_serving();
   try {
-    waiting_for_close_.wait();
+    waiting_for_close_.wait("the closing of the server");
   } catch (const CancelledError& cancelled) {
     close();
     clients_->cancel(cancelled.message());

@@ -56,6 +56,12 @@ class StreamTransport final : public Transport,
   EventLoop& loop() const noexcept { return loop_; }
   bool can_write() const noexcept { return eof_ != Eof::never_writable; }
   std::string peer() const override { return stream_->peer(); }
+  /// For reports: the peer, and the descriptor if it has one of its own.
+  std::string place() const {
+    const std::any socket = get_extra_info("socket");
+    const int* fd = std::any_cast<int>(&socket);
+    return fd != nullptr ? peer() + " (descriptor " + std::to_string(*fd) + ")" : peer();
+  }
   /// Called once, when connection_lost has run.
   void on_gone(UniqueFunction<void()> callback) { gone_callback_ = std::move(callback); }
 

@@ -39,6 +39,10 @@ class Park {
   virtual bool pass_on(const CancelReason& reason, TaskControl*& next) noexcept;
   /// The task that is waited for, or null.
   virtual TaskControl* awaited_task() const noexcept { return nullptr; }
+  /// For reports: "data from 127.0.0.1:80".
+  virtual std::string description() const { return "something"; }
+  /// The number of the task that has what is waited for, or 0: who holds a lock.
+  virtual std::uint64_t holder() const noexcept { return 0; }
 
  protected:
   ~Park() = default;
@@ -54,6 +58,15 @@ class TaskControl : public Runnable, public ListHook<TaskControl> {
   EventLoop& loop() const noexcept { return state_.loop(); }
   std::string name() const;
   void set_name(std::string name);
+  /// Counted from 1 in each loop.
+  std::uint64_t number() const noexcept { return number_; }
+  TimePoint created() const noexcept { return created_; }
+  /// What the task waits for while it is parked, and nothing has woken it; else null.
+  const Park* park() const noexcept { return is_queued() ? nullptr : park_; }
+  bool has_begun() const noexcept { return fiber_ != nullptr; }
+  /// The stack of the task, innermost first, from where it is parked, or runs and calls this; empty before the first step,
+  /// and where too little of the stack is left to look from.
+  CallStack call_stack() const;
   unsigned cancelling() const noexcept { return cancel_request_count_; }
   unsigned uncancel() noexcept;
   void forget_pending_cancel() noexcept { is_cancel_pending_ = false; }
@@ -113,6 +126,7 @@ class TaskControl : public Runnable, public ListHook<TaskControl> {
   std::size_t stack_size_bytes_;
   Fiber* fiber_ = nullptr;  // from the first step to the end
   Park* park_ = nullptr;    // while parked
+  TimePoint created_;       // by the loop's coarse time
   std::uint64_t number_;
   std::unique_ptr<std::string> name_;            // null: "Task-N"
   std::unique_ptr<CancelReason> cancel_reason_;  // null if empty

@@ -256,8 +256,8 @@ TEST_CASE("tasks that wait for ever are named by a DeadlockError, and unwound") 
         on_any_selector({.seed = 7, .deadlock_after = 0s}));
   });
   CHECK(contains(what, "deadlock"));
-  CHECK(contains(what, "\n  task 'main' waits for task 'stuck', created at "));
-  CHECK(contains(what, "\n  task 'stuck', created at "));
+  CHECK(contains(what, "\ntask 'main', 1.000 s old, waits for task 'stuck'\n  created at "));
+  CHECK(contains(what, "\ntask 'stuck', 1.000 s old, waits for future created at "));
   CHECK(contains(what, "the seed is "));
   CHECK(is_unwound);
 }

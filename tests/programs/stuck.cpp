@@ -1,0 +1,99 @@
+// Programs that have come to a stop, or do not stop, for those who look into them from outside.
+//
+//   stuck deadlock          two tasks that hold what the other one wants, and nothing else
+//   stuck thread            a task that another thread wakes after 200 ms
+//   stuck tasks             prints "ready", and has tasks that wait for several things until it is killed
+//   stuck block             prints "ready", and a task that computes for 1.5 s without a park
+//   stuck block-callback    the same in a callback
+#include <tulp/tulp.hpp>
+
+#include <chrono>
+#include <cstdio>
+#include <string_view>
+#include <thread>
+
+using namespace tulp;
+using namespace std::chrono_literals;
+
+namespace {
+
+[[gnu::noinline]] void take_both(Lock& first, Lock& second) {
+  const std::lock_guard outer(first);
+  sleep(1ms);
+  const std::lock_guard inner(second);
+}
+
+[[gnu::noinline]] void wait_at_the_bottom(Event& event, int depth) {
+  if (depth == 0)
+    event.wait();
+  else
+    wait_at_the_bottom(event, depth - 1);
+  asm volatile("");  // no tail call
+}
+
+[[gnu::noinline]] void compute() {
+  const auto end = std::chrono::steady_clock::now() + 1500ms;
+  while (std::chrono::steady_clock::now() < end) asm volatile("");
+}
+
+void say_ready() {
+  std::puts("ready");
+  std::fflush(stdout);
+}
+
+void have_tasks() {
+  Event event;
+  Lock lock;
+  create_task({.name = "deep"}, [&] { wait_at_the_bottom(event, 5); });
+  create_task({.name = "sleeper"}, [] { sleep(1h); });
+  create_task({.name = "holder"}, [&] {
+    const std::lock_guard guard(lock);
+    event.wait();
+  });
+  create_task({.name = "waiter"}, [&] { const std::lock_guard guard(lock); });
+  sleep(10ms);
+  say_ready();
+  sleep(1h);
+}
+
+void be_in_deadlock() {
+  Lock left, right;
+  auto a = create_task({.name = "a"}, [&] { take_both(left, right); });
+  auto b = create_task({.name = "b"}, [&] { take_both(right, left); });
+  await(a);
+}
+
+void be_woken_by_thread() {
+  Future<> posted;
+  std::thread poster([&loop = get_event_loop(), posted] {
+    std::this_thread::sleep_for(200ms);
+    loop.call_soon_threadsafe([posted]() mutable { posted.set_result(); });
+  });
+  await(posted);
+  poster.join();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::string_view what = argc > 1 ? argv[1] : "";
+  return run_main([what] {
+    if (what == "deadlock") {
+      be_in_deadlock();
+    } else if (what == "thread") {
+      be_woken_by_thread();
+    } else if (what == "tasks") {
+      have_tasks();
+    } else if (what == "block") {
+      say_ready();
+      auto task = create_task({.name = "busy"}, compute);
+      await(task);
+    } else if (what == "block-callback") {
+      say_ready();
+      get_event_loop().call_soon(compute);
+      sleep(1600ms);
+    } else {
+      throw std::invalid_argument("usage: stuck deadlock|thread|tasks|block|block-callback");
+    }
+  });
+}
