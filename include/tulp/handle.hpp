@@ -1,6 +1,7 @@
 // Handle and TimerHandle: callbacks that have been scheduled.  Floor 3, events.
 #pragma once
 #include <tulp/detail/block_pool.hpp>
+#include <tulp/detail/context.hpp>
 #include <tulp/detail/ref.hpp>
 #include <tulp/loop_core.hpp>
 #include <tulp/throw_trace.hpp>
@@ -46,6 +47,7 @@ class Callback : public Runnable {
   }
   /// In a catch clause behind one for ThrowWatch.
   void report_failure() const noexcept;
+  const Ref<Context>& context() const noexcept { return context_; }
   EventLoop& loop() const noexcept { return loop_; }
 
  private:
@@ -53,6 +55,7 @@ class Callback : public Runnable {
   RefCount references_{2};
   EventLoop& loop_;
   const void* created_at_;
+  Ref<Context> context_ = capture_context();
 };
 
 /// A callback that waits for its time.
@@ -76,6 +79,7 @@ class CallbackOf final : public Base {
 
   void run() noexcept override {  // here, and not in steps in Callback, so that it takes one virtual call
     if (this->begin()) {
+      const ContextScope scope(this->context());
       try {
         std::invoke(callable_);
       } catch (const ThrowWatch&) {

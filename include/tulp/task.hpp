@@ -98,7 +98,7 @@ auto start_task(EventLoop& loop, const TaskOptions& options, const void* caller,
   using T = std::decay_t<std::invoke_result_t<F&>>;
   loop.check_usable();
   auto state = Ref<FutureStateOf<T>>::adopt(new TaskState<T, F>(loop, options, caller, std::move(bound)));
-  start(*state->task());
+  options.eager ? start_eagerly(*state->task()) : start(*state->task());
   return Task<T>(std::move(state));
 }
 

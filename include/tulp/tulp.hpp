@@ -7,6 +7,7 @@
 #include <tulp/certificate.hpp>
 #include <tulp/concurrent_future.hpp>
 #include <tulp/condition.hpp>
+#include <tulp/context_var.hpp>
 #include <tulp/datagram.hpp>
 #include <tulp/datagram_socket.hpp>
 #include <tulp/datagram_transport.hpp>

@@ -9,6 +9,7 @@ void RepeatedCallback::run() noexcept { is_removed_ ? drop_ref() : call(); }
 void RepeatedCallback::call() noexcept {
   if (is_removed_) return;
   const auto keep = Ref<RepeatedCallback>::share(this);  // the callback may remove itself
+  const ContextScope scope(context_);
   is_running_ = true;
   try {
     function_();

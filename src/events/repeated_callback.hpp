@@ -1,5 +1,6 @@
 // RepeatedCallback: a callback that may be queued many times, and removed at any moment.  Floor 3, events.
 #pragma once
+#include <tulp/detail/context.hpp>
 #include <tulp/detail/ref.hpp>
 #include <tulp/detail/unique_function.hpp>
 #include <tulp/event_loop.hpp>
@@ -26,6 +27,7 @@ class RepeatedCallback final : public RefCounted, public Runnable {
   EventLoop& loop_;
   Origin origin_;
   UniqueFunction<void()> function_;
+  Ref<Context> context_ = capture_context();
   bool is_removed_ = false;
   bool is_running_ = false;
 };

@@ -3,6 +3,7 @@
 #include <string>
 #include <utility>
 
+#include <tulp/detail/context.hpp>
 #include <tulp/detail/task_control.hpp>
 #include <tulp/error.hpp>
 
@@ -115,6 +116,7 @@ class ThreadCall final : public RefCounted {
 
   void run() noexcept {
     if (!leave_queue()) return;
+    const ContextScope scope(context_);
     try {
       body_();
     } catch (...) {
@@ -140,6 +142,7 @@ class ThreadCall final : public RefCounted {
   TaskControl& task_;
   std::shared_ptr<LoopLink> link_;
   UniqueFunction<void()> body_;
+  Ref<Context> context_ = capture_context();
   std::exception_ptr error_;
   std::atomic<bool> is_queued_ = true;
 };

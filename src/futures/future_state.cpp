@@ -1,5 +1,6 @@
 #include <tulp/detail/future_state.hpp>
 
+#include <tulp/detail/context.hpp>
 #include <tulp/event_loop.hpp>
 
 #include "events/live_loops.hpp"
@@ -17,6 +18,7 @@ class FutureState::DoneCallback final : public Waiter, public Runnable {
   void keep(FutureState& future) noexcept { future_ = Ref<FutureState>::share(&future); }
 
   void run() noexcept override {
+    const ContextScope scope(context_);
     try {
       function_(*future_);
     } catch (const ThrowWatch&) {
@@ -35,6 +37,7 @@ class FutureState::DoneCallback final : public Waiter, public Runnable {
   std::uint64_t id_;
   UniqueFunction<void(FutureState&)> function_;
   Ref<FutureState> future_;
+  Ref<Context> context_ = capture_context();
 };
 
 FutureState::~FutureState() {

@@ -7,6 +7,7 @@
 
 #include <cstdlib>
 #include <exception>
+#include <utility>
 
 #include <tulp/error.hpp>
 
@@ -23,6 +24,17 @@ namespace {
 /// The flow of the thread's own stack, where its loop runs.
 [[gnu::tls_model("initial-exec")]] constinit thread_local Fiber loop_flow;
 
+/// Whether the thread is on some fiber, whoever runs there, and not on its own stack.
+[[gnu::tls_model("initial-exec")]] constinit thread_local bool is_on_fiber = false;
+
+/// A first step that runs inside another flow, which goes on when the step leaves its fiber.
+struct EagerStep {
+  Fiber& creators_flow;
+  TaskControl* creator;  // null: a callback on the loop's stack
+  EagerStep* outer;
+};
+[[gnu::tls_model("initial-exec")]] constinit thread_local EagerStep* eager_step = nullptr;
+
 }  // namespace
 
 const FiberProgram Scheduler::program = {.entry = entry, .label = label};
@@ -34,7 +46,10 @@ FiberPool& FiberPools::of_size(std::size_t stack_size_bytes) {
 }
 
 /// A task that has forked goes on in the child, where there is nothing that it could wait for.
-void FiberPools::on_fork() noexcept { running = nullptr; }
+void FiberPools::on_fork() noexcept {
+  running = nullptr;
+  eager_step = nullptr;
+}
 
 /// Makes `task` the running one, on a fiber that is its own from now on.
 Fiber& Scheduler::enter(TaskControl& task) noexcept {
@@ -47,11 +62,28 @@ Fiber& Scheduler::enter(TaskControl& task) noexcept {
 }
 
 void Scheduler::step(TaskControl& task) noexcept {
+  is_on_fiber = true;
   loop_flow.switch_to(enter(task));
+  is_on_fiber = false;
   running = nullptr;
 }
 
+bool Scheduler::begin_here(TaskControl& task) noexcept {
+  if (get_running_loop() != &task.loop() || (running == nullptr && is_on_fiber)) return false;
+  EagerStep step{running != nullptr ? *running->fiber_ : loop_flow, running, eager_step};
+  eager_step = &step;
+  const bool was_on_fiber = std::exchange(is_on_fiber, true);
+  step.creators_flow.switch_to(enter(task));
+  is_on_fiber = was_on_fiber;
+  return true;
+}
+
 void Scheduler::leave(Fiber& from, EventLoop& loop) noexcept {
+  if (eager_step != nullptr) [[unlikely]] {
+    const EagerStep& step = *std::exchange(eager_step, eager_step->outer);
+    running = step.creator;
+    return from.switch_to(step.creators_flow);
+  }
   running = nullptr;
   loop.run_deferred();
   Runnable* next = loop.take_task_step();

@@ -28,6 +28,9 @@ class Scheduler {
   static void step(TaskControl& task) noexcept;
   /// On a fiber: goes on to whatever is next.  Returns when `from` is entered again.
   static void leave(Fiber& from, EventLoop& loop) noexcept;
+  /// Inside the flow that calls: runs the first step of `task`, and returns when that leaves its fiber.  False if that
+  /// cannot be.
+  static bool begin_here(TaskControl& task) noexcept;
 
  private:
   friend class FiberPools;

@@ -37,11 +37,25 @@ TaskControl::TaskControl(EventLoop& loop, FutureState& state, const TaskOptions&
 
 TaskControl::~TaskControl() = default;
 
-void start(TaskControl& task) {
+void adopt_by_loop(TaskControl& task) {
   task.pool_.reserve();
   task.state_.add_ref();  // the loop's, until the task ends
   task.loop().tasks().push_back(task);
+}
+
+void start(TaskControl& task) {
+  adopt_by_loop(task);
   task.loop().post(task);
+}
+
+void start_eagerly(TaskControl& task) {
+  adopt_by_loop(task);
+  if (!Scheduler::begin_here(task)) task.loop().post(task);
+}
+
+Ref<Context>* context_of_running_task() noexcept {
+  TaskControl* const task = running_task();
+  return task != nullptr ? &task->context_ : nullptr;
 }
 
 std::string TaskControl::name() const { return name_ ? *name_ : "Task-" + std::to_string(number_); }

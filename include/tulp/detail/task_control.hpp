@@ -1,5 +1,6 @@
 // TaskControl: a task without its types, and how a task waits.  Floor 5, tasks.
 #pragma once
+#include <tulp/detail/context.hpp>
 #include <tulp/detail/future_state.hpp>
 #include <tulp/detail/intrusive_list.hpp>
 #include <tulp/event_loop.hpp>
@@ -23,6 +24,10 @@ struct TaskOptions {
   std::string name = {};
   /// How much stack it gets, rounded up to pages; 0 is TULP_STACK_SIZE, else 256 KiB.
   std::size_t stack_size_bytes = 0;
+  /// Runs the first step at once, inside create_task(), as far as the first park; a task that does not park has ended when
+  /// that returns.  Where the loop does not run, or a transport is calling its protocol, the step is queued as ever.
+  /// Source: asyncio.eager_task_factory.
+  bool eager = false;
 };
 
 namespace detail {
@@ -100,11 +105,14 @@ class TaskControl : public Runnable, public ListHook<TaskControl> {
  private:
   friend class Scheduler;
   friend void start(TaskControl& task);
+  friend void start_eagerly(TaskControl& task);
+  friend void adopt_by_loop(TaskControl& task);
   friend void throw_if_cancelled();
   friend void wait_until_done(FutureState& future);
   friend void park(Park& park);
   friend void begin_operation(TaskControl& me);
   friend TaskControl& require_task(const char* function);
+  friend Ref<Context>* context_of_running_task() noexcept;
   class SwallowGuard;
 
   void interrupt() noexcept;
@@ -130,6 +138,7 @@ class TaskControl : public Runnable, public ListHook<TaskControl> {
   std::uint64_t number_;
   std::unique_ptr<std::string> name_;            // null: "Task-N"
   std::unique_ptr<CancelReason> cancel_reason_;  // null if empty
+  Ref<Context> context_ = capture_context();
   std::uint32_t cancel_request_count_ = 0;
   std::uint16_t shield_depth_ = 0;
   std::uint16_t no_park_depth_ = 0;
@@ -144,9 +153,14 @@ class TaskControl : public Runnable, public ListHook<TaskControl> {
 /// Promises the task a fiber, gives it to its loop and queues its first step.
 /// Throws: OsError - no memory for a stack; nothing has happened then.
 void start(TaskControl& task);
+/// The same, and runs its first step here and now, as far as its first park.  Where no loop runs, or none of it may be
+/// interrupted, the step is queued.
+void start_eagerly(TaskControl& task);
 
 /// The task that runs on this thread, or null outside a fiber and in callbacks.
 TaskControl* running_task() noexcept;
+/// Where its context is; null outside a task.
+Ref<Context>* context_of_running_task() noexcept;
 /// The same, for functions that may park.  Throws: InvalidStateError - outside a task, or inside a no_park_scope.
 TaskControl& require_task(const char* function);
 
