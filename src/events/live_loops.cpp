@@ -13,6 +13,11 @@
 #include "base/forkable_mutex.hpp"
 #include "base/log.hpp"
 
+/// Where a debugger begins (tools/gdb/tulp.py): the loops of the process.
+extern "C" {
+[[gnu::used, gnu::visibility("default")]] constinit std::vector<tulp::EventLoop*>* tulp_live_loops = nullptr;
+}
+
 namespace tulp {
 namespace {
 
@@ -29,6 +34,7 @@ LiveLoops& live() {
 }
 
 LiveLoops::LiveLoops() {
+  tulp_live_loops = &loops;
   ::pthread_atfork([] { live().mutex.lock(); }, [] { live().mutex.unlock(); },
                    [] {
                      live().mutex.reset();

@@ -5,6 +5,7 @@
 //   stuck tasks             prints "ready", and has tasks that wait for several things until it is killed
 //   stuck block             prints "ready", and a task that computes for 1.5 s without a park
 //   stuck block-callback    the same in a callback
+//   stuck spin              prints "ready" while a task computes, until it is killed
 #include <tulp/tulp.hpp>
 
 #include <chrono>
@@ -31,35 +32,39 @@ namespace {
   asm volatile("");  // no tail call
 }
 
-[[gnu::noinline]] void compute() {
-  const auto end = std::chrono::steady_clock::now() + 1500ms;
-  while (std::chrono::steady_clock::now() < end) asm volatile("");
-}
-
 void say_ready() {
   std::puts("ready");
   std::fflush(stdout);
 }
 
+[[gnu::noinline]] void compute() {
+  const auto end = std::chrono::steady_clock::now() + 1500ms;
+  while (std::chrono::steady_clock::now() < end) asm volatile("");
+}
+
+[[gnu::noinline]] void compute_for_ever() {
+  say_ready();
+  for (volatile bool goes_on = true; goes_on;) asm volatile("");
+}
+
 void have_tasks() {
-  Event event;
-  Lock lock;
-  create_task({.name = "deep"}, [&] { wait_at_the_bottom(event, 5); });
+  static Event event;  // outlives the tasks, also when Ctrl-C ends this one first
+  static Lock lock;
+  create_task({.name = "deep"}, [] { wait_at_the_bottom(event, 5); });
   create_task({.name = "sleeper"}, [] { sleep(1h); });
-  create_task({.name = "holder"}, [&] {
+  create_task({.name = "holder"}, [] {
     const std::lock_guard guard(lock);
     event.wait();
   });
-  create_task({.name = "waiter"}, [&] { const std::lock_guard guard(lock); });
-  sleep(10ms);
-  say_ready();
+  create_task({.name = "waiter"}, [] { const std::lock_guard guard(lock); });
+  get_event_loop().call_later(10ms, say_ready);  // when this task is parked as well
   sleep(1h);
 }
 
 void be_in_deadlock() {
-  Lock left, right;
-  auto a = create_task({.name = "a"}, [&] { take_both(left, right); });
-  auto b = create_task({.name = "b"}, [&] { take_both(right, left); });
+  static Lock left, right;
+  auto a = create_task({.name = "a"}, [] { take_both(left, right); });
+  auto b = create_task({.name = "b"}, [] { take_both(right, left); });
   await(a);
 }
 
@@ -88,12 +93,15 @@ int main(int argc, char** argv) {
       say_ready();
       auto task = create_task({.name = "busy"}, compute);
       await(task);
+    } else if (what == "spin") {
+      auto task = create_task({.name = "busy"}, compute_for_ever);
+      await(task);
     } else if (what == "block-callback") {
       say_ready();
       get_event_loop().call_soon(compute);
       sleep(1600ms);
     } else {
-      throw std::invalid_argument("usage: stuck deadlock|thread|tasks|block|block-callback");
+      throw std::invalid_argument("usage: stuck deadlock|thread|tasks|block|block-callback|spin");
     }
   });
 }
