@@ -60,7 +60,8 @@ ByteStream::Result SslStream::try_handshake() noexcept {
     const SslEngine::Status status = engine_.handshake();
     result.status = flush();
     if (status == SslEngine::Status::failed) {
-      result = fail_reading("TLS handshake with");
+      // The peer shall hear why, before its end of the connection is all that is left of that.
+      if (result.status != Status::would_block) result = fail_reading("TLS handshake with");
     } else if (result.status == Status::failed) {
       result = fail_writing();
     } else if (result.status == Status::done && status == SslEngine::Status::wants_input) {
