@@ -64,6 +64,12 @@ ByteStream::Result SslStream::try_handshake() noexcept {
       if (result.status != Status::would_block) result = fail_reading("TLS handshake with");
     } else if (result.status == Status::failed) {
       result = fail_writing();
+      try {
+        std::rethrow_exception(error_);
+      } catch (const BrokenPipeError&) {  // the same, seen from the other direction
+        error_ = make_os_error(ECONNRESET, "TLS handshake with " + peer());
+      } catch (...) {
+      }
     } else if (result.status == Status::done && status == SslEngine::Status::wants_input) {
       result.status = receive(input.memory(), SslBuffers::record_bytes);
       if (result.status == Status::done) continue;
@@ -230,9 +236,12 @@ ByteStream::Status SslStream::flush() noexcept {
   return Status::done;
 }
 
-void SslStream::flush_in_background() noexcept {
-  if (is_closed_ || flush() != Status::would_block) return;  // a failure shows in the next write
-  bytes_->arm(Direction::write, writable_);
+/// A failure shows in the next write.
+ByteStream::Status SslStream::flush_in_background() noexcept {
+  if (is_closed_) return Status::failed;
+  const Status status = flush();
+  if (status == Status::would_block) bytes_->arm(Direction::write, writable_);
+  return status;
 }
 
 /// The peer may have said why, before it broke the connection.
@@ -259,8 +268,7 @@ void SslStream::look_for_reason() noexcept {
 }
 
 void SslStream::on_writable() {
-  flush_in_background();
-  if (engine_.output().empty() || write_error_) queue_writer();
+  if (flush_in_background() != Status::would_block) queue_writer();
 }
 
 void SslStream::queue_writer() noexcept {
@@ -300,7 +308,7 @@ void SslStream::disarm(Direction direction) noexcept {
 ByteStream::Result SslStream::try_end() noexcept {
   if (loop_.belongs_to_parent()) return {Status::done};
   const Status flushed = flush();
-  if (flushed == Status::failed) return fail_writing();
+  if (flushed == Status::failed && engine_.state() != SslEngine::State::failed) return fail_writing();
   if (flushed == Status::would_block) return {flushed};
   engine_.write_end();
   if (engine_.state() == SslEngine::State::ending || engine_.state() == SslEngine::State::ended) {

@@ -89,7 +89,7 @@ class SslStream final : public ByteStream {
   Result decrypt(std::span<char> into) noexcept;
   bool encrypt(std::span<const iovec> views, std::size_t& taken);
   Status flush() noexcept;
-  void flush_in_background() noexcept;
+  Status flush_in_background() noexcept;
   Result fail_reading(const char* operation) noexcept;
   Result fail_writing() noexcept;
   void look_for_reason() noexcept;
