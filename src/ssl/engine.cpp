@@ -4,8 +4,6 @@
 #include <tulp/detail/task_control.hpp>
 #include <tulp/error.hpp>
 
-#include <algorithm>
-#include <cstring>
 #include <new>
 #include <utility>
 
@@ -138,8 +136,7 @@ void SslEngine::keep_input() {
 }
 
 std::size_t SslEngine::take_input(char* into, std::size_t size) noexcept {
-  const std::size_t count = std::min(size, input_.size());
-  std::memcpy(into, input_.data(), count);
+  const std::size_t count = input_.copy(into, size);
   input_.remove_prefix(count);
   return count;
 }
