@@ -134,7 +134,8 @@ auto start_subprocess(EventLoop& loop, const char* name, const void* caller, Fac
 }  // namespace detail
 
 /// Starts a program, makes a SubprocessProtocol with `factory()`, which returns a std::shared_ptr, and joins the two.  The
-/// Future is done when connection_made has run.
+/// Future is done when connection_made has run.  Cancelling it in the iteration in which it was made starts nothing, later
+/// it is too late.
 ///
 /// A program without a slash is looked for in the PATH of the child's environment.  What keeps the child from becoming it
 /// is the Future's error, and names what failed: OsError, as in "execve nosuch: No such file or directory".  The child is

@@ -175,7 +175,7 @@ int execute_first(const ChildBody& body) {
 }  // namespace
 
 /// What is done as whom, and where, follows Python: descriptors before the directory, and rights last.
-[[gnu::no_sanitize("address"), gnu::no_sanitize("thread")]] int run_child(void* argument) noexcept {
+__attribute__((no_sanitize("address"), no_sanitize("thread"))) int run_child(void* argument) noexcept {
   ChildBody& body = *static_cast<ChildBody*>(argument);
   const auto fail = [&body](Step step) {
     body.error_number = errno;

@@ -102,6 +102,7 @@ class Communication {
   std::string kept_input_;
   StreamTransport::Feeder feeder_;
   bool is_input_closed_ = false;
+  bool has_exited_ = false;
 };
 
 /// Woken by the pipe to stdin when that takes more, by the output's ends and by the child's.
@@ -154,16 +155,19 @@ void Communication::feed() {
   if (input->can_write_eof()) input->write_eof();
 }
 
+/// From the child's end on the time is counted that others have.  What is in the pipes already is read, however short that is.
 void Communication::note_exit() {
-  if (process_.child->returncode() && end_of_grace_ == TimePoint::max() && !options_.eof_grace.is_never())
-    end_of_grace_ = after(process_.loop.time(), options_.eof_grace);
+  if (!process_.child->returncode() || has_exited_) return;
+  has_exited_ = true;
+  for (int passes = 2; passes > 0; --passes) yield_now();
+  if (!options_.eof_grace.is_never()) end_of_grace_ = after(process_.loop.time(), options_.eof_grace);
 }
 
 bool Communication::run() {
   for (;;) {
+    note_exit();
     feed();
     if (is_over()) return true;
-    note_exit();
     const TimePoint now = process_.loop.time();
     if (now >= end_of_grace_) return false;
     if (now >= deadline_)

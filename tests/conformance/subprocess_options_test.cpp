@@ -168,6 +168,7 @@ TEST_CASE("where the system has no close_range(2), descriptors are closed one by
           .stdout_;
     });
     std::fputs(listed.c_str(), stderr);
+    std::_Exit(0);
   });
   CHECK(end.errors == "0 1 2 3\n");
 }

@@ -161,6 +161,23 @@ TEST_CASE_METHOD(Subprocesses, "a factory that throws or returns null starts not
   });
 }
 
+TEST_CASE_METHOD(Subprocesses, "a start that is cancelled at once starts nothing; later it is too late") {
+  run([&] {
+    auto child = std::make_shared<Recorder>();
+    auto starting = loop().subprocess_exec([&] { return child; }, {"true"});
+    starting.cancel();
+    let_others_run(3);
+    CHECK(starting.cancelled());
+    CHECK(child->trace.empty());
+    auto begun = loop().subprocess_exec([&] { return child; }, {"true"});
+    let_others_run(1);
+    begun.cancel();
+    await(child->lost);
+    CHECK(begun.done());
+    CHECK_FALSE(begun.cancelled());
+  });
+}
+
 TEST_CASE_METHOD(Subprocesses, "the return code is the exit code, or the negative number of the signal") {
   run([&] {
     const auto end_of = [&](const std::string& command) {

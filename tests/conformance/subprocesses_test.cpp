@@ -220,6 +220,15 @@ TEST_CASE_METHOD(Processes, "a grandchild that holds the output does not hang co
   });
 }
 
+TEST_CASE_METHOD(Processes, "what a child has written is there even if nobody may hold its output for a moment") {
+  run([&] {
+    Process process =
+        create_subprocess_shell("echo begin; sleep 1000 & exit 6", {.stdout_ = PIPE, .start_new_session = true});
+    CHECK(process.communicate({}, {.eof_grace = 0s}).stdout_ == "begin\n");
+    kill_group(process.pid());
+  });
+}
+
 TEST_CASE_METHOD(Processes, "a grandchild that holds the input does not hang communicate()") {
   run([&] {
     Process process =
