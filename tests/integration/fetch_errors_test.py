@@ -74,7 +74,7 @@ BAD_SERVERS = [   # what it is, how it answers, tulp's exit code, what the line 
     ("redirects to itself", reply(b"", "Location: /", status="302 Found"), 47, "more than 10 redirects", b""),
     ("redirects to a file", reply(b"", "Location: file:///etc/passwd", status="302 Found"), 1,
      "redirected to file:///etc/passwd: the scheme file is not supported", b""),
-    ("redirects to https", reply(b"", "Location: https://localhost/", status="301 Moved"), 1, "https is not", b""),
+    ("redirects to ftp", reply(b"", "Location: ftp://localhost/", status="301 Moved"), 1, "ftp is not", b""),
     ("redirects to nowhere", reply(b"", "Location: http://:0/", status="301 Moved"), 3, "malformed URL", b""),
 ]
 
@@ -92,7 +92,7 @@ BAD_URLS = [   # and what is wrong with them
     ("http://localhost:99999999999999999999/", 3, "between 1 and 65535"),
     ("http://localhost:-1/", 3, "not a number"), ("http://localhost:abc/", 3, "not a number"),
     ("http://localhost:80x/", 3, "not a number"), ("http://me@localhost/", 3, "user name"),
-    ("http://me:secret@localhost/", 3, "user name"), ("https://localhost/", 1, "https is not supported yet"),
+    ("http://me:secret@localhost/", 3, "user name"),
     ("ftp://localhost/", 1, "scheme ftp"), ("file:///etc/passwd", 1, "scheme file"),
     ("FILE:///etc/passwd", 1, "scheme file"),
 ]

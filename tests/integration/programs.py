@@ -103,7 +103,8 @@ http {{
   client_body_temp_path {work}/a; proxy_temp_path {work}/b; fastcgi_temp_path {work}/c;
   uwsgi_temp_path {work}/d; scgi_temp_path {work}/e;
   server {{
-    listen 127.0.0.1:{port};
+    listen 127.0.0.1:{port}{ssl};
+    {tls}
     root {folder};
     location /chunked/ {{ alias {folder}/; ssi on; ssi_types *; }}
     location = /moved {{ return 301 /page.txt; }}
@@ -124,13 +125,15 @@ def accepts(port):
 
 
 @contextlib.contextmanager
-def nginx(folder):
-    """nginx with the files of `folder`; /chunked/X is X in chunks, /moved leads to /page.txt; gives the port."""
+def nginx(folder, tls=""):
+    """nginx with the files of `folder`; /chunked/X is X in chunks, /moved leads to /page.txt; gives the port.  `tls` are
+    the lines that make it speak https."""
     program = shutil.which("nginx", path=PATH) or sys.exit(SKIPPED)
     with temporary_folder() as work:
         for _ in range(5):   # a port that was free may be taken when nginx comes to it
             port = free_port()
-            (work / "conf").write_text(NGINX_CONFIGURATION.format(work=work, folder=folder, port=port))
+            ssl = " ssl" if tls else ""
+            (work / "conf").write_text(NGINX_CONFIGURATION.format(work=work, folder=folder, port=port, ssl=ssl, tls=tls))
             with subprocess.Popen([program, "-c", work / "conf", "-e", work / "errors"]) as process:
                 while process.poll() is None and not accepts(port):
                     time.sleep(0.01)

@@ -23,6 +23,7 @@
 #include "http/client.hpp"
 #include "output.hpp"
 #include "terminal.hpp"
+#include "tls.hpp"
 
 namespace tool {
 namespace {
@@ -38,6 +39,8 @@ struct DemoOptions {
   std::size_t fiber_count = 250;
   bool only_serves = false;
   std::uint16_t port = 0;
+  ServerTls server_tls;
+  http::Via via;
 };
 
 void print(const std::string& text) { write_all(STDOUT_FILENO, text, "stdout"); }
@@ -51,12 +54,12 @@ void raise_descriptor_limit() {
 }
 
 /// Fetches `url`, and shows each piece of the body to `look`.
-Visit visit(const std::string& url, const std::function<void(std::string_view)>& look) {
+Visit visit(const std::string& url, const http::Via& via, const std::function<void(std::string_view)>& look) {
   const tulp::EventLoop& loop = tulp::get_event_loop();
   const tulp::TimePoint begin = loop.time();
   Visit visit{.url = url};
   try {
-    http::Exchange exchange = http::get(http::parse_url(url));
+    http::Exchange exchange = http::get(http::parse_url(url), {.via = via});
     visit.status = exchange.head().status;
     for (auto piece = exchange.read_body(); !piece.empty(); piece = exchange.read_body()) {
       visit.received_bytes += piece.size();
@@ -70,11 +73,11 @@ Visit visit(const std::string& url, const std::function<void(std::string_view)>&
   return visit;
 }
 
-Visit visit_page(const Site& site, const std::string& base, std::size_t index) {
+Visit visit_page(const Site& site, const std::string& base, const http::Via& via, std::size_t index) {
   const std::string body = site.body(index);
   std::string_view left = body;
   bool is_equal = true;
-  Visit result = visit(base + site.path(index), [&](std::string_view piece) {
+  Visit result = visit(base + site.path(index), via, [&](std::string_view piece) {
     is_equal = is_equal && left.starts_with(piece);
     left.remove_prefix(std::min(piece.size(), left.size()));
   });
@@ -87,9 +90,9 @@ Visit visit_page(const Site& site, const std::string& base, std::size_t index) {
 }
 
 /// With a limit, and good if the server says so.
-Visit visit_stranger(const std::string& url) {
+Visit visit_stranger(const std::string& url, const http::Via& via) {
   try {
-    Visit result = tulp::with_timeout(limit_per_url, [&] { return visit(url, [](std::string_view) {}); });
+    Visit result = tulp::with_timeout(limit_per_url, [&] { return visit(url, via, [](std::string_view) {}); });
     result.is_as_expected = result.error.empty() && result.status < 300;
     return result;
   } catch (const tulp::TimeoutError&) {
@@ -118,22 +121,27 @@ std::chrono::nanoseconds visit_all(std::size_t count, std::size_t fiber_count, V
   return loop.time() - begin;
 }
 
-ExitCode visit_urls(const std::vector<std::string>& urls) {
+ExitCode visit_urls(const std::vector<std::string>& urls, const http::Via& via) {
   Visits visits;
   Peak peak;
   print("tulp demo: " + std::to_string(urls.size()) + (urls.size() == 1 ? " URL\n\n" : " URLs, all at once\n\n"));
   const auto elapsed =
-      visit_all(urls.size(), 200, visits, peak, [&](std::size_t i) { return visit_stranger(urls[i]); });
+      visit_all(urls.size(), 200, visits, peak, [&](std::size_t i) { return visit_stranger(urls[i], via); });
   print(tabulate(visits, elapsed, Colours(STDOUT_FILENO)));
   const auto bad = std::find_if(visits.begin(), visits.end(), [](const Visit& visit) { return !visit.is_as_expected; });
   if (bad == visits.end()) return ExitCode::ok;
   return bad->code == ExitCode::ok ? ExitCode::failed : bad->code;
 }
 
+tulp::Server start_site(const std::shared_ptr<const Site>& site, const DemoOptions& options) {
+  return http::start_server(routes_of(site), "127.0.0.1", options.port, options.server_tls.context());
+}
+
 ExitCode visit_site(const DemoOptions& options) {
   const auto site = std::make_shared<const Site>(options.page_count);
-  tulp::Server server = http::start_server(routes_of(site), "127.0.0.1", options.port);
-  const std::string base = "http://" + server.addresses().front().to_string();
+  tulp::Server server = start_site(site, options);
+  const std::string base =
+      (options.server_tls.is_wanted() ? "https://" : "http://") + server.addresses().front().to_string();
   print("tulp demo: " + std::to_string(options.page_count) + " pages, fetched by " +
         std::to_string(options.fiber_count) + " fibers, from a server in the same thread\n\n  " + base +
         "/ has, each after a while as if it were far away:\n\n" + describe(*site) + "\n");
@@ -141,7 +149,7 @@ ExitCode visit_site(const DemoOptions& options) {
   Visits visits;
   Peak peak;
   const auto elapsed = visit_all(options.page_count, options.fiber_count, visits, peak,
-                                 [&](std::size_t index) { return visit_page(*site, base, index); });
+                                 [&](std::size_t index) { return visit_page(*site, base, options.via, index); });
   server.close();
   print(summarize(*site, visits, elapsed, peak, Colours(STDOUT_FILENO)));
 
@@ -156,7 +164,7 @@ ExitCode visit_site(const DemoOptions& options) {
 
 ExitCode serve_site(const DemoOptions& options) {
   const auto site = std::make_shared<const Site>(options.page_count);
-  tulp::Server server = http::start_server(routes_of(site), "127.0.0.1", options.port);
+  tulp::Server server = start_site(site, options);
   print("listening on " + server.addresses().front().to_string() + "\n");
   server.serve_forever();
   return ExitCode::ok;
@@ -165,7 +173,7 @@ ExitCode serve_site(const DemoOptions& options) {
 ExitCode run(const DemoOptions& options) {
   raise_descriptor_limit();
   if (options.only_serves) return serve_site(options);
-  return options.urls.empty() ? visit_site(options) : visit_urls(options.urls);
+  return options.urls.empty() ? visit_site(options) : visit_urls(options.urls, options.via);
 }
 
 }  // namespace
@@ -182,7 +190,12 @@ void add_demo(CLI::App& app, Command& chosen) {
       ->capture_default_str();
   demo->add_flag("--serve", options->only_serves, "Only serve the pages, for others to fetch");
   demo->add_option("--port", options->port, "Where the server listens; 0 takes a free port")->capture_default_str();
-  demo->footer("Examples: tulp demo\n          tulp demo http://example.org/ http://example.com/");
+  options->server_tls.add_options(*demo);
+  options->via.tls->add_options(*demo);
+  demo->footer(
+      "Examples: tulp demo\n"
+      "          tulp demo http://example.org/ https://example.com/\n"
+      "          tulp demo --tls-cert chain.pem --tls-key key.pem --cacert ca.pem");
   demo->callback([&chosen, options] { chosen = [options] { return run(*options); }; });
 }
 

@@ -12,6 +12,7 @@
 #include "command.hpp"
 #include "output.hpp"
 #include "terminal.hpp"
+#include "tls.hpp"
 #include "unix_name.hpp"
 
 namespace tool {
@@ -24,6 +25,7 @@ struct EchoOptions {
   std::uint16_t port = 0;
   std::string unix_path;  // instead of host and port
   bool is_udp = false;
+  ServerTls tls;
 };
 
 void send_back(tulp::StreamReader& reader, tulp::StreamWriter& writer) {
@@ -38,14 +40,17 @@ void serve(tulp::StreamReader reader, tulp::StreamWriter writer) {
     writer.wait_closed();  // or nobody would hear that the last bytes were not sent
   } catch (const tulp::ConnectionError& error) {
     complain("tulp echo", error.what());
+  } catch (const tulp::SslError& error) {
+    complain("tulp echo", error.what());
   }
 }
 
 void say_where(const tulp::Address& address) { write_all(1, "listening on " + address.to_string() + "\n", "stdout"); }
 
 tulp::Server start(const EchoOptions& options) {
-  if (!options.unix_path.empty()) return tulp::start_unix_server(serve, unix_name(options.unix_path));
-  return tulp::start_server(serve, options.host, options.port);
+  const tulp::ServerOptions server{.ssl = options.tls.context()};
+  if (!options.unix_path.empty()) return tulp::start_unix_server(serve, unix_name(options.unix_path), server);
+  return tulp::start_server(serve, options.host, options.port, server);
 }
 
 ExitCode serve_connections(const EchoOptions& options) {
@@ -83,10 +88,13 @@ void add_echo(CLI::App& app, Command& chosen) {
       echo->add_option("--unix", options->unix_path, "Listen on a Unix socket instead; @NAME is an abstract one")
           ->check(check_unix_name);
   CLI::Option* udp = echo->add_flag("-u,--udp", options->is_udp, "Datagrams instead of connections");
+  options->tls.add_options(*echo);
+  udp->excludes(echo->get_option("--tls-cert"));
   unix_path->excludes(udp)->excludes(port)->excludes(host);
   echo->footer(
       "Examples: tulp echo --port 7000       and elsewhere: nc localhost 7000\n"
-      "          tulp echo --unix /tmp/echo  and elsewhere: nc -U /tmp/echo");
+      "          tulp echo --unix /tmp/echo  and elsewhere: nc -U /tmp/echo\n"
+      "          tulp echo --port 7000 --tls-cert chain.pem --tls-key key.pem");
   echo->callback([&chosen, options, port, unix_path] {
     if (port->count() + unix_path->count() == 0) throw CLI::RequiredError("--port or --unix");
     chosen = [options] { return options->is_udp ? serve_datagrams(*options) : serve_connections(*options); };

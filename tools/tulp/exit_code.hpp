@@ -18,10 +18,14 @@ enum class ExitCode : int {
   partial_body = 18,
   write_error = 23,
   timed_out = 28,
+  tls_failed = 35,
   too_many_redirects = 47,
   empty_reply = 52,
   send_error = 55,
   receive_error = 56,
+  bad_certificate_file = 58,
+  not_trusted = 60,
+  bad_ca_file = 77,
 };
 
 constexpr const char* exit_code_table = R"(Exit codes, as curl's:
@@ -35,10 +39,14 @@ constexpr const char* exit_code_table = R"(Exit codes, as curl's:
   18  the connection ended before the body was complete
   23  the output could not be written
   28  the time given was over
+  35  the TLS handshake failed
   47  too many redirects
   52  the server closed the connection without a reply
   55  sending failed
   56  receiving failed
+  58  the own certificate or its key cannot be used
+  60  the server's certificate is not to be trusted
+  77  the file given with --cacert or --crlfile cannot be used
  130  interrupted (Ctrl-C); 143: terminated)";
 
 /// A failure of which one line and an exit code tell everything.

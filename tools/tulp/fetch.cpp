@@ -184,6 +184,7 @@ void add_fetch(CLI::App& app, Command& chosen) {
   const auto set_family = [options](int family) { return [options, family] { options->via.family = family; }; };
   CLI::Option* ipv4 = fetch->add_flag_callback("-4,--ipv4", set_family(AF_INET), "Use IPv4 addresses only");
   CLI::Option* ipv6 = fetch->add_flag_callback("-6,--ipv6", set_family(AF_INET6), "Use IPv6 addresses only");
+  options->via.tls->add_options(*fetch);
   ipv4->excludes(ipv6)->excludes(unix_socket);
   ipv6->excludes(unix_socket);
   fetch->footer(std::string("Example: tulp fetch -o page.html http://example.org/\n\n") + exit_code_table +

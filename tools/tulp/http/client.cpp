@@ -14,9 +14,18 @@ namespace {
 constexpr int most_interim_replies = 16;
 
 tulp::Streams connect(const Url& url, const Via& via) {
+  tulp::ConnectOptions options{.family = via.family};
+  if (url.scheme == Scheme::https) {
+    options.ssl = via.tls->context();
+    options.server_hostname = url.host;
+  }
   try {
-    if (!via.unix_socket.empty()) return tulp::open_unix_connection(via.unix_socket);
-    return tulp::open_connection(url.host, url.port, {.family = via.family});
+    if (!via.unix_socket.empty()) return tulp::open_unix_connection(via.unix_socket, options);
+    return tulp::open_connection(url.host, url.port, options);
+  } catch (const tulp::SslCertificateError& error) {
+    throw Failure(ExitCode::not_trusted, error.what());
+  } catch (const tulp::SslError& error) {
+    throw Failure(ExitCode::tls_failed, error.what());
   } catch (const tulp::ResolveError& error) {
     throw Failure(ExitCode::unknown_host, error.what());
   } catch (const tulp::OsError& error) {
@@ -37,6 +46,8 @@ auto receiving(F read) {
     const ExitCode code = exit_code_of(message);
     throw Failure(code, (code == ExitCode::weird_reply ? "weird reply: " : "") + std::string(message.what()));
   } catch (const tulp::OsError& error) {
+    throw Failure(ExitCode::receive_error, error.what());
+  } catch (const tulp::SslError& error) {
     throw Failure(ExitCode::receive_error, error.what());
   }
 }
@@ -71,6 +82,8 @@ void Exchange::send_request() {
     writer_.write("GET " + url_.target + " HTTP/1.1\r\nHost: " + url_.authority() +
                   "\r\nUser-Agent: tulp/" TULP_VERSION "\r\nAccept: */*\r\nConnection: close\r\n\r\n");
   } catch (const tulp::OsError& error) {
+    throw Failure(ExitCode::send_error, error.what());
+  } catch (const tulp::SslError& error) {
     throw Failure(ExitCode::send_error, error.what());
   }
 }

@@ -3,12 +3,14 @@
 #include <tulp/stream.hpp>
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 
 #include "http/message.hpp"
 #include "http/url.hpp"
+#include "tls.hpp"
 
 namespace tool::http {
 
@@ -18,6 +20,8 @@ struct Via {
   int family = 0;
   /// The Unix socket to connect to, whatever the URL's host; none if empty.
   std::string unix_socket = {};
+  /// For https.
+  std::shared_ptr<ClientTls> tls = std::make_shared<ClientTls>();
 };
 
 /// A GET whose reply has begun.  Dropping it closes the connection.

@@ -173,13 +173,13 @@ void Reply::end() {
   body_ = Body::none;
 }
 
-tulp::Server start_server(Routes routes, std::string host, std::uint16_t port) {
+tulp::Server start_server(Routes routes, std::string host, std::uint16_t port, std::optional<tulp::SslContext> ssl) {
   const auto shared = std::make_shared<const Routes>(std::move(routes));
   return tulp::start_server(
       [shared](tulp::StreamReader reader, tulp::StreamWriter writer) {
         serve_connection(*shared, std::move(reader), std::move(writer));
       },
-      std::move(host), port, {.backlog = backlog});
+      std::move(host), port, {.backlog = backlog, .ssl = std::move(ssl)});
 }
 
 }  // namespace tool::http

@@ -48,7 +48,8 @@ using Route = std::function<void(const RequestHead& request, Reply& reply)>;
 using Routes = std::map<std::string, Route>;
 
 /// Serves until the Server is closed.  A route that throws is answered with 500, or, once it has begun, by closing.
-/// Parks and throws: as tulp::start_server().
-tulp::Server start_server(Routes routes, std::string host, std::uint16_t port);
+/// With `ssl` it speaks https.  Parks and throws: as tulp::start_server().
+tulp::Server start_server(Routes routes, std::string host, std::uint16_t port,
+                          std::optional<tulp::SslContext> ssl = std::nullopt);
 
 }  // namespace tool::http

@@ -21,6 +21,8 @@ struct Reference {
   std::optional<std::string> query;
 };
 
+std::uint16_t default_port(Scheme scheme) { return scheme == Scheme::https ? 443 : 80; }
+
 [[noreturn]] void fail(const std::string& why) { throw Failure(ExitCode::malformed_url, "malformed URL: " + why); }
 
 bool is_alpha(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
@@ -152,10 +154,12 @@ std::string in_lower_case(std::string text) {
 
 Url to_url(const Reference& parts) {
   const std::string scheme = in_lower_case(*parts.scheme);
-  if (scheme == "https") throw Failure(ExitCode::unsupported_scheme, "https is not supported yet");
-  if (scheme != "http") throw Failure(ExitCode::unsupported_scheme, "the scheme " + scheme + " is not supported");
-  if (!parts.authority) fail("no // after http:");
+  if (scheme != "http" && scheme != "https")
+    throw Failure(ExitCode::unsupported_scheme, "the scheme " + scheme + " is not supported");
+  if (!parts.authority) fail("no // after " + scheme + ":");
   Url url;
+  if (scheme == "https") url.scheme = Scheme::https;
+  url.port = default_port(url.scheme);
   parse_authority(*parts.authority, url);
   url.target = encode(remove_dot_segments(parts.path));
   if (parts.query) url.target += "?" + encode(*parts.query);
@@ -168,19 +172,19 @@ void check_bytes(std::string_view text) {
   if (!is_clean) fail("a space or control character in it");
 }
 
-std::string join(const std::string& host, std::uint16_t port) {
+std::string join(const Url& url, const std::string& host) {
   const std::string name = host.find(':') == std::string::npos ? host : "[" + host + "]";
-  return port == 80 ? name : name + ":" + std::to_string(port);
+  return url.port == default_port(url.scheme) ? name : name + ":" + std::to_string(url.port);
 }
 
 }  // namespace
 
-std::string Url::authority() const { return join(host.substr(0, host.find('%')), port); }
+std::string Url::authority() const { return join(*this, host.substr(0, host.find('%'))); }
 
 std::string Url::to_string() const {
   std::string name = host;
   if (const std::size_t zone = name.find('%'); zone != std::string::npos) name.replace(zone, 1, "%25");
-  return "http://" + join(name, port) + target;
+  return (scheme == Scheme::https ? "https://" : "http://") + join(*this, name) + target;
 }
 
 Url parse_url(std::string_view text) {

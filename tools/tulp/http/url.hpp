@@ -1,4 +1,4 @@
-// Url: where a resource is.  Syntax and references as in RFC 3986; the tools know http alone.
+// Url: where a resource is.  Syntax and references as in RFC 3986; the tools know http and https.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -6,8 +6,11 @@
 
 namespace tool::http {
 
-/// An http URL that has been checked.  Its fragment is gone, since no server is told of it.
+enum class Scheme { http, https };
+
+/// A URL that has been checked.  Its fragment is gone, since no server is told of it.
 struct Url {
+  Scheme scheme = Scheme::http;
   std::string host;  ///< As open_connection() takes it: an IPv6 address stands without brackets.
   std::uint16_t port = 80;
   std::string target = "/";  ///< Path and query, as a request names them.

@@ -1,0 +1,62 @@
+#include "tls.hpp"
+
+#include <tulp/error.hpp>
+
+#include <string>
+
+#include "exit_code.hpp"
+
+namespace tool {
+namespace {
+
+/// What `make` returns, or why it cannot be made.
+template <class Make>
+auto loading(ExitCode code, Make make) {
+  try {
+    return make();
+  } catch (const tulp::SslError& error) {
+    throw Failure(code, error.what());
+  }
+}
+
+}  // namespace
+
+void ClientTls::add_options(CLI::App& command) {
+  command.add_option("--cacert", options_.ca_file, "Trust the certificates in this file, instead of the system's");
+  command.add_option("--crlfile", options_.crl_file, "What has been revoked, from the issuer of each certificate");
+  CLI::Option* certificate = command.add_option("--cert", options_.certificate_chain_file,
+                                                "The own certificate, for servers that ask for one");
+  command.add_option("--key", options_.private_key_file, "Its key, if that is not in the same file")
+      ->needs(certificate);
+  command.add_flag("-k,--insecure", options_.danger_accept_any_certificate,
+                   "Believe whoever answers: no certificate is checked");
+}
+
+const tulp::SslContext& ClientTls::context() {
+  if (!context_) {
+    loading(ExitCode::bad_ca_file,
+            [this] { return tulp::SslContext::client({.ca_file = options_.ca_file, .crl_file = options_.crl_file}); });
+    context_ = loading(ExitCode::bad_certificate_file, [this] { return tulp::SslContext::client(options_); });
+  }
+  return *context_;
+}
+
+void ServerTls::add_options(CLI::App& command) {
+  CLI::Option* certificate =
+      command.add_option("--tls-cert", chain_file_, "Speak TLS, with the certificate and those behind it in this file");
+  command.add_option("--tls-key", key_file_, "The certificate's key, if that is not in the same file")
+      ->needs(certificate);
+  command
+      .add_option("--client-ca", client_ca_file_, "Take only clients with a certificate that one in this file signed")
+      ->needs(certificate);
+}
+
+std::optional<tulp::SslContext> ServerTls::context() const {
+  if (!is_wanted()) return std::nullopt;
+  tulp::SslServerOptions options{.client_ca_file = client_ca_file_};
+  if (!client_ca_file_.empty()) options.client_certificate = tulp::ClientCertificate::required;
+  return loading(ExitCode::bad_certificate_file,
+                 [&] { return tulp::SslContext::server(chain_file_, key_file_, options); });
+}
+
+}  // namespace tool
