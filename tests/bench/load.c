@@ -2,8 +2,9 @@
 // Every byte that comes back is compared with what was sent, so a loss, a swap or a repetition ends the run.
 // The figure to trust is the server's CPU time per message: the rate flattens where this program is the bottleneck.
 //
-//   load --port P --connections N --size BYTES --seconds S [--pipeline D] [--pid SERVER_PID]
+//   load --port P --connections N --size BYTES --seconds S [--pipeline D] [--pid SERVER_PID] [--tls]
 //
+// With --tls whatever certificate the server has is taken.
 // Prints one line of JSON.  Exits with 1 if an answer was wrong, missing or late, with 2 if the run could not be made.
 #define _GNU_SOURCE
 #include <errno.h>
@@ -11,6 +12,8 @@
 #include <getopt.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -27,6 +30,7 @@ enum { pattern_start_count = 1 << 16, iovec_count_max = 64, wrong = 1, unable = 
 
 struct connection {
   int fd, index;
+  SSL* ssl;             // NULL without --tls
   int waits_to_send;    // EPOLLOUT is asked for
   uint64_t sent_bytes;  // positions in the connection's endless stream of messages
   uint64_t received_bytes;
@@ -36,6 +40,7 @@ struct connection {
 
 static size_t port, connection_count = 1, size_bytes = 64, pipeline = 1, pid;
 static double seconds = 1;
+static SSL_CTX* tls;  // NULL without --tls
 
 static int epoll_fd;
 static unsigned char* pattern;  // each message is a slice of it, so nothing is copied
@@ -103,27 +108,54 @@ static void want_to_send(struct connection* connection, int operation, int wante
   connection->waits_to_send = wanted;
 }
 
+// As send() and recv(), with TLS.
+
+static ssize_t tls_result(struct connection* connection, int result) {
+  if (result > 0) return result;
+  int error = SSL_get_error(connection->ssl, result);
+  if (error == SSL_ERROR_ZERO_RETURN) return 0;
+  errno = error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE ? EAGAIN
+          : error == SSL_ERROR_SYSCALL                                  ? errno
+                                                                        : EPROTO;
+  return -1;
+}
+
+static ssize_t send_all(struct connection* connection, struct msghdr* all) {
+  if (connection->ssl) {
+    ERR_clear_error();
+    return tls_result(connection, SSL_write(connection->ssl, all->msg_iov->iov_base, all->msg_iov->iov_len));
+  }
+  if (all->msg_iovlen == 1) return send(connection->fd, all->msg_iov->iov_base, all->msg_iov->iov_len, MSG_NOSIGNAL);
+  return sendmsg(connection->fd, all, MSG_NOSIGNAL);
+}
+
+static ssize_t receive_some(struct connection* connection) {
+  if (!connection->ssl) return recv(connection->fd, buffer, sizeof buffer, 0);
+  ERR_clear_error();
+  return tls_result(connection, SSL_read(connection->ssl, buffer, sizeof buffer));
+}
+
 static void send_allowed(struct connection* connection) {
+  const size_t most_pieces = connection->ssl ? 1 : iovec_count_max;
   int refused = 0;
   while (!refused && connection->sent_bytes < connection->allowed_bytes) {
     struct iovec pieces[iovec_count_max];
     size_t count = 0;
     uint64_t position = connection->sent_bytes;
-    for (; count < iovec_count_max && position < connection->allowed_bytes; position += pieces[count++].iov_len)
+    for (; count < most_pieces && position < connection->allowed_bytes; position += pieces[count++].iov_len)
       pieces[count].iov_base = (void*)message_at(connection, position, &pieces[count].iov_len);
     struct msghdr all = {.msg_iov = pieces, .msg_iovlen = count};
-    ssize_t sent = count == 1 ? send(connection->fd, pieces[0].iov_base, pieces[0].iov_len, MSG_NOSIGNAL)
-                              : sendmsg(connection->fd, &all, MSG_NOSIGNAL);
+    ssize_t sent = send_all(connection, &all);
     if (sent < 0 && errno != EAGAIN) fail(wrong, "connection %d: send: %s", connection->index, strerror(errno));
     if (sent > 0) connection->sent_bytes += sent;
-    refused = connection->sent_bytes < position;
+    refused = sent <= 0 || (!connection->ssl && connection->sent_bytes < position);
   }
   if (refused != connection->waits_to_send) want_to_send(connection, EPOLL_CTL_MOD, refused);
 }
 
-static void receive(struct connection* connection) {
-  ssize_t received = recv(connection->fd, buffer, sizeof buffer, 0);
-  if (received < 0 && errno == EAGAIN) return;
+static int receive_once(struct connection* connection) {
+  ssize_t received = receive_some(connection);
+  if (received < 0 && errno == EAGAIN) return 0;
   if (received < 0) fail(wrong, "connection %d: recv: %s", connection->index, strerror(errno));
   if (received == 0) fail(wrong, "connection %d: closed by the server", connection->index);
   if (connection->received_bytes + received > connection->sent_bytes)
@@ -146,6 +178,12 @@ static void receive(struct connection* connection) {
   }
   send_allowed(connection);
   if (draining && connection->received_bytes == connection->allowed_bytes) ++answered_count;
+  return 1;
+}
+
+static void receive(struct connection* connection) {
+  while (receive_once(connection) && connection->ssl && SSL_has_pending(connection->ssl)) {
+  }
 }
 
 // Until `deadline`, or until everything in flight has come back once draining.
@@ -161,6 +199,22 @@ static void exchange(uint64_t deadline) {
       if (events[i].events & ~EPOLLOUT) receive(connection);
     }
   }
+}
+
+static void use_tls(void) {
+  tls = SSL_CTX_new(TLS_client_method());
+  if (!tls) fail(unable, "SSL_CTX_new failed");
+  SSL_CTX_set_mode(tls, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+  SSL_CTX_set_read_ahead(tls, 1);
+}
+
+static SSL* shake_hands(int fd) {
+  SSL* ssl = SSL_new(tls);
+  if (!ssl || !SSL_set_fd(ssl, fd) || SSL_connect(ssl) != 1) {
+    ERR_print_errors_fp(stderr);
+    fail(unable, "the TLS handshake failed");
+  }
+  return ssl;
 }
 
 static struct connection* open_connections(void) {
@@ -182,6 +236,7 @@ static struct connection* open_connections(void) {
     connection->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (connection->fd < 0 || connect(connection->fd, (struct sockaddr*)&address, sizeof address) < 0)
       fail(unable, "connection %zu to port %zu: %s", i, port, strerror(errno));
+    if (tls) connection->ssl = shake_hands(connection->fd);
     fcntl(connection->fd, F_SETFL, O_NONBLOCK);
     setsockopt(connection->fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
     want_to_send(connection, EPOLL_CTL_ADD, 0);
@@ -197,18 +252,21 @@ static void too_late(int signal) {
 }
 
 static void usage(void) {
-  fail(unable, "usage: load --port P --connections N --size BYTES --seconds S [--pipeline D] [--pid SERVER_PID]");
+  fail(unable,
+       "usage: load --port P --connections N --size BYTES --seconds S [--pipeline D] [--pid SERVER_PID] [--tls]");
 }
 
 static void parse(int argc, char** argv) {
-  static const struct option options[] = {{"port", 1, 0, 0},     {"connections", 1, 0, 1}, {"size", 1, 0, 2},
-                                          {"pipeline", 1, 0, 3}, {"pid", 1, 0, 4},         {"seconds", 1, 0, 5},
-                                          {0, 0, 0, 0}};
+  static const struct option options[] = {
+      {"port", 1, 0, 0}, {"connections", 1, 0, 1}, {"size", 1, 0, 2}, {"pipeline", 1, 0, 3},
+      {"pid", 1, 0, 4},  {"seconds", 1, 0, 5},     {"tls", 0, 0, 6},  {0, 0, 0, 0}};
   static size_t* const numbers[] = {&port, &connection_count, &size_bytes, &pipeline, &pid};
   for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
     char* rest = "";
     if (option == 5)
       seconds = strtod(optarg, &rest);
+    else if (option == 6)
+      use_tls();
     else if (option >= 0 && option < 5)
       *numbers[option] = strtoul(optarg, &rest, 10);
     else

@@ -1,6 +1,9 @@
 // tulp's streams in the echo comparison: one fiber a connection.
 //
-//   tulp_echo_stream [--into] PORT      prints "port N"; with --into it reads into memory of its own, not std::string
+//   tulp_echo_stream [--into] [CHAIN_FILE KEY_FILE] PORT
+//
+// Prints "port N".  With --into it reads into memory of its own, not std::string; with a certificate and its key it speaks
+// TLS.
 #include <tulp/tulp.hpp>
 
 #include <cstddef>
@@ -32,10 +35,17 @@ void echo_into(tulp::StreamReader reader, tulp::StreamWriter writer) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  auto handler = argc > 1 && std::string_view(argv[1]) == "--into" ? echo_into : echo;
-  auto port = static_cast<std::uint16_t>(argc > 1 ? std::atoi(argv[argc - 1]) : 0);
+  std::span<char*> arguments(argv + 1, static_cast<std::size_t>(argc - 1));
+  auto handler = echo;
+  if (!arguments.empty() && std::string_view(arguments[0]) == "--into") {
+    handler = echo_into;
+    arguments = arguments.subspan(1);
+  }
+  auto port = static_cast<std::uint16_t>(arguments.empty() ? 0 : std::atoi(arguments.back()));
   return tulp::run_main([&] {
-    tulp::Server server = tulp::start_server(handler, "127.0.0.1", port);
+    tulp::ServerOptions options;
+    if (arguments.size() == 3) options.ssl = tulp::SslContext::server(arguments[0], arguments[1]);
+    tulp::Server server = tulp::start_server(handler, "127.0.0.1", port, options);
     std::printf("port %u\n", static_cast<unsigned>(server.addresses().front().port()));
     std::fflush(stdout);
     server.serve_forever();
