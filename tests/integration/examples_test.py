@@ -9,7 +9,7 @@ import threading
 import time
 import unittest
 
-from programs import SKIPPED, TULP, RawServer, reset
+from programs import SKIPPED, TULP, RawServer, reply, reset
 
 FOLDER = pathlib.Path(TULP).parents[2] / "examples"
 
@@ -55,6 +55,17 @@ class Examples(unittest.TestCase):
         self.assertEqual(output_of("hello_callback"), "hello\nworld\n")
         self.assertEqual(output_of("hello_task"),
                          "hello hare\nhello tortoise\ntortoise and hare have been greeted\n")
+
+    def test_crawl(self):
+        pages = {"/": '<a href="/a"><a href="/b">', "/a": '<a href="/b"><a href="/gone#x"><a href="//elsewhere/">', "/b": ""}
+
+        def answer(connection, request):
+            path = request.split(b" ")[1].decode()
+            connection.sendall(reply(pages[path].encode()) if path in pages else reply(b"", status="404 Not Found"))
+        with RawServer(answer) as server:
+            lines = output_of("crawl", server.url + "/").splitlines()
+            self.assertEqual(sorted(lines), ["/: 200 OK", "/a: 200 OK", "/b: 200 OK", "/gone: 404 Not Found", "4 pages"])
+            self.assertEqual(len(server.requests), 4)
 
     def test_child_process(self):
         self.assertEqual(output_of("child_process").splitlines(),

@@ -74,6 +74,7 @@ int main(int argc, char** argv) {
   app.require_subcommand(0, 1);  // that there is one is checked below: the other errors say more
   Command command;
   add_fetch(app, command);
+  add_crawl(app, command);
   add_echo(app, command);
   add_run(app, command);
   add_demo(app, command);
