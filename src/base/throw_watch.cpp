@@ -3,6 +3,7 @@
 #include <tulp/throw_trace.hpp>
 
 #include <cxxabi.h>
+#include <dlfcn.h>
 
 #include <algorithm>
 #include <array>
@@ -60,17 +61,35 @@ const void* object_of(const std::exception_ptr&) noexcept { return nullptr; }
 
 #endif
 
+/// The functions by which a throw begins: as the program calls them, and, where a sanitizer has put its own before them,
+/// the runtime's, which alone may be on the stack.
+class ThrowFunctions {
+ public:
+  ThrowFunctions() noexcept {
+    void* runtime = ::dlopen("libstdc++.so.6", RTLD_LAZY | RTLD_NOLOAD);
+    if (runtime == nullptr) return;  // it is linked statically
+    constexpr std::array names = {"__cxa_throw", "__cxa_rethrow",
+                                  "_ZSt17rethrow_exceptionNSt15__exception_ptr13exception_ptrE"};
+    for (std::size_t i = 0; i < names.size(); ++i) functions_[3 + i] = ::dlsym(runtime, names[i]);
+    ::dlclose(runtime);
+  }
+  bool contains(const void* function) const noexcept {
+    return function != nullptr && std::find(functions_.begin(), functions_.end(), function) != functions_.end();
+  }
+
+ private:
+  std::array<const void*, 6> functions_ = {
+      reinterpret_cast<const void*>(&abi::__cxa_throw), reinterpret_cast<const void*>(&abi::__cxa_rethrow),
+      reinterpret_cast<const void*>(static_cast<void (*)(std::exception_ptr)>(std::rethrow_exception))};
+};
+
 /// Where in a captured stack the frames of the runtime end, and who has thrown begins.  The innermost frames are ours and
 /// the unwinder's, then comes one of the functions by which a throw begins, perhaps with a wrapper around it.
 std::size_t thrower(std::span<const void* const> frames) noexcept {
-  const std::array starts = {
-      reinterpret_cast<const void*>(&abi::__cxa_throw), reinterpret_cast<const void*>(&abi::__cxa_rethrow),
-      reinterpret_cast<const void*>(static_cast<void (*)(std::exception_ptr)>(std::rethrow_exception))};
+  static const ThrowFunctions functions;
   constexpr std::size_t innermost = 10;
-  for (std::size_t i = std::min(frames.size(), innermost); i-- > 0;) {
-    const void* function = enclosing_function(frames[i]);
-    if (std::find(starts.begin(), starts.end(), function) != starts.end()) return i + 1;
-  }
+  for (std::size_t i = std::min(frames.size(), innermost); i-- > 0;)
+    if (functions.contains(enclosing_function(frames[i]))) return i + 1;
   return 0;
 }
 

@@ -5,6 +5,7 @@
 #include <string>
 #include <thread>
 
+#include "base/sanitizers.hpp"
 #include "support/loops.hpp"
 #include "support/process.hpp"
 
@@ -243,6 +244,9 @@ TEST_CASE("an ignored success is not reported, a task that outlives its loop's p
   const CollectedLog log;
   run([] { create_task([] { return 42; }); });
   CHECK(log.reports.empty());
+#if defined(TULP_ASAN)
+  return;  // the stack of the other one is leaked, as promised
+#endif
   RunOptions impatient;
   impatient.drain = 0s;
   run(
