@@ -21,6 +21,9 @@ class Drain final : private Runnable {
 
   bool is_over() const noexcept { return reader_ == nullptr; }
 
+  /// At once, without waiting to hear of it.
+  void read_what_is_there() noexcept;
+
   // By the reader.
 
   /// A task reads: until go_on() nothing is read here.
@@ -35,6 +38,7 @@ class Drain final : private Runnable {
   void end() noexcept;
   void run() noexcept override;
   void discard() noexcept override;
+  bool read_piece() noexcept;
   void wait_for_more() noexcept;
   void finish() noexcept;
 

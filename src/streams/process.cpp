@@ -155,11 +155,13 @@ void Communication::feed() {
   if (input->can_write_eof()) input->write_eof();
 }
 
-/// From the child's end on the time is counted that others have.  What is in the pipes already is read, however short that is.
+/// From then on the time is counted that others have.  What the child has written is there by now.
 void Communication::note_exit() {
   if (!process_.child->returncode() || has_exited_) return;
   has_exited_ = true;
-  for (int passes = 2; passes > 0; --passes) yield_now();
+  process_.communicating = nullptr;  // who runs is not woken
+  for (const Drain::Pointer& drain : process_.drains) drain->read_what_is_there();
+  process_.communicating = &me_;
   if (!options_.eof_grace.is_never()) end_of_grace_ = after(process_.loop.time(), options_.eof_grace);
 }
 

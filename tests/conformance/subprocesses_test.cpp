@@ -220,7 +220,8 @@ TEST_CASE_METHOD(Processes, "a grandchild that holds the output does not hang co
   });
 }
 
-TEST_CASE_METHOD(Processes, "what a child has written is there even if nobody may hold its output for a moment") {
+TEST_CASE_METHOD(Processes, "what a child has written is there even if nobody may hold its output for a moment",
+                 "[undisturbed]") {
   run([&] {
     Process process =
         create_subprocess_shell("echo begin; sleep 1000 & exit 6", {.stdout_ = PIPE, .start_new_session = true});
