@@ -14,6 +14,8 @@
 
 namespace tulp {
 
+struct ThrowTrace;
+
 /// Thrown by a park, and by nothing else, for a cancellation of the very task that parks.  Not a std::exception, so
 /// that `catch (const std::exception&)` lets it pass: cleanup belongs into destructors.
 /// Source: PEP 3156 "Futures" (CancelledError); outside std::exception as Python moved it in 3.8.
@@ -183,15 +185,21 @@ class BrokenBarrierError : public std::runtime_error {
 /// Source: Python's ExceptionGroup (PEP 654).
 class ExceptionGroup : public std::runtime_error {
  public:
-  /// what() is `message` and what each of `exceptions` says.  Throws: std::invalid_argument - there are none.
-  ExceptionGroup(const std::string& message, std::vector<std::exception_ptr> exceptions);
+  /// what() is `message` and what each of `exceptions` says.  `traces` say where those were thrown, as far as that is
+  /// known.  Throws: std::invalid_argument - there are no exceptions.
+  ExceptionGroup(const std::string& message, std::vector<std::exception_ptr> exceptions,
+                 std::vector<std::shared_ptr<const ThrowTrace>> traces = {});
 
-  const std::vector<std::exception_ptr>& exceptions() const noexcept { return *exceptions_; }
+  const std::vector<std::exception_ptr>& exceptions() const noexcept { return content_->exceptions; }
+  /// Of the `index`-th of them; null if it is not known.
+  std::shared_ptr<const ThrowTrace> trace(std::size_t index) const noexcept {
+    return index < content_->traces.size() ? content_->traces[index] : nullptr;
+  }
   /// Calls `handle(error)` with each E among them, and in groups among them; how many there were.
   template <class E, class F>
   std::size_t visit(F&& handle) const {
     std::size_t count = 0;
-    for (const std::exception_ptr& one : *exceptions_) {
+    for (const std::exception_ptr& one : exceptions()) {
       try {
         std::rethrow_exception(one);
       } catch (const E& error) {
@@ -206,7 +214,11 @@ class ExceptionGroup : public std::runtime_error {
   }
 
  private:
-  std::shared_ptr<const std::vector<std::exception_ptr>> exceptions_;  // so that copying the exception cannot throw
+  struct Content {
+    std::vector<std::exception_ptr> exceptions;
+    std::vector<std::shared_ptr<const ThrowTrace>> traces;
+  };
+  std::shared_ptr<const Content> content_;  // so that copying the exception cannot throw
 };
 
 /// One line that says what `error` is: what() of a std::exception, a name for the others; "no error" for null.

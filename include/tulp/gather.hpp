@@ -51,13 +51,14 @@ class Gathering : private FutureWatch {
   bool cancel_one(FutureState& child, bool is_awaited_by_others, const CancelReason& reason) noexcept override;
   void on_spread() noexcept override;
   void conclude() noexcept;
-  void fail(std::exception_ptr error) noexcept;
+  void fail(std::exception_ptr error, std::shared_ptr<const ThrowTrace> trace = nullptr) noexcept;
 
   FutureState& outer_;
   GatherOptions options_;
   std::vector<Ref<FutureState>> children_;
   std::size_t pending_count_ = 0;
-  std::exception_ptr error_;          // the first one that came after cancel()
+  std::exception_ptr error_;  // the first one that came after cancel()
+  std::shared_ptr<const ThrowTrace> trace_;
   CancelReason reason_;               // of cancel()
   bool is_cancel_asked_ = false;      // of the gather itself
   bool was_child_cancelled_ = false;  // or is waited for by others, and was left to them

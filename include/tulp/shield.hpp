@@ -35,7 +35,7 @@ class ShieldState final : public FutureStateOf<T>, private FutureWatch {
         this->set_value(inner.get(inner.is_unique()));
       }
     } catch (...) {
-      this->fail(std::current_exception());
+      this->fail(std::current_exception(), inner.trace());
     }
   }
 };

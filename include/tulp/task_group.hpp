@@ -113,8 +113,8 @@ class TaskGroup : private detail::FutureWatch {
   void adopt(detail::FutureState& task);
   void abort(const detail::CancelReason& reason) noexcept;
   /// After the body, which has thrown `error`, or null.
-  void finish(std::exception_ptr error);
-  void keep(std::exception_ptr error);
+  void finish(std::exception_ptr error, std::shared_ptr<const ThrowTrace> trace);
+  void keep(std::exception_ptr error, std::shared_ptr<const ThrowTrace> trace);
   void on_end(detail::Ref<detail::FutureState> task, std::size_t) noexcept override;
 
   detail::TaskControl& parent_;
@@ -122,7 +122,8 @@ class TaskGroup : private detail::FutureWatch {
   std::size_t running_count_ = 0;
   detail::WaitEntry* joining_ = nullptr;
   std::vector<std::exception_ptr> errors_;
-  std::exception_ptr interrupt_;  // a KeyboardInterrupt
+  std::vector<std::shared_ptr<const ThrowTrace>> traces_;  // of errors_
+  std::exception_ptr interrupt_;                           // a KeyboardInterrupt
   detail::CancelReason join_cancel_reason_;
   bool is_aborting_ = false;
   bool is_body_cancel_asked_ = false;  // by the group
@@ -146,20 +147,25 @@ auto with_task_group(F&& body) -> std::decay_t<std::invoke_result_t<F&, TaskGrou
   using T = std::decay_t<std::invoke_result_t<F&, TaskGroup&>>;
   TaskGroup group;
   std::exception_ptr error;
-  const auto guarded = [&error](auto call) {
+  std::shared_ptr<const ThrowTrace> trace;
+  const auto guarded = [&](auto call) {
     try {
       call();
+    } catch (const CancelledError&) {
+      error = std::current_exception();
+    } catch (const detail::ThrowWatch&) {
     } catch (...) {
       error = std::current_exception();
+      trace = detail::take_throw_trace(error);
     }
   };
   if constexpr (std::is_void_v<T>) {
     guarded([&] { std::invoke(body, group); });
-    group.finish(std::move(error));
+    group.finish(std::move(error), std::move(trace));
   } else {
     std::optional<T> result;
     guarded([&] { result.emplace(std::invoke(body, group)); });
-    group.finish(std::move(error));
+    group.finish(std::move(error), std::move(trace));
     if (!result) throw FutureCancelledError("the task group was cancelled before its body had a result");
     return std::move(*result);
   }
@@ -188,9 +194,11 @@ T TaskGroup::start(F&& f) {
       std::invoke(f, status);
     } catch (const CancelledError&) {
       throw;
+    } catch (const detail::ThrowWatch&) {
     } catch (...) {
       if (state.is_done()) throw;
-      return state.fail(std::current_exception());
+      const auto error = std::current_exception();
+      return state.fail(error, detail::take_throw_trace(error));
     }
     if (!state.is_done())
       state.fail(

@@ -69,9 +69,10 @@ std::string list(const std::string& message, const std::vector<std::exception_pt
 
 }  // namespace
 
-ExceptionGroup::ExceptionGroup(const std::string& message, std::vector<std::exception_ptr> exceptions)
+ExceptionGroup::ExceptionGroup(const std::string& message, std::vector<std::exception_ptr> exceptions,
+                               std::vector<std::shared_ptr<const ThrowTrace>> traces)
     : std::runtime_error(list(message, exceptions)),
-      exceptions_(std::make_shared<const std::vector<std::exception_ptr>>(std::move(exceptions))) {}
+      content_(std::make_shared<const Content>(Content{std::move(exceptions), std::move(traces)})) {}
 
 std::string describe(const std::exception_ptr& error) {
   if (!error) return "no error";

@@ -90,6 +90,33 @@ ExceptionContext context_of_failure(std::string message, std::string object, con
           .trace = detail::take_throw_trace(error)};
 }
 
+namespace {
+
+std::string describe_trace(const std::shared_ptr<const ThrowTrace>& trace) {
+  if (trace == nullptr) return {};
+  std::string text = describe_call_stack("thrown at", trace->thrown_at);
+  for (const CallStack& stack : trace->awaited_at) text += describe_call_stack("awaited at", stack);
+  return text;
+}
+
+/// Of each in a group, and in the groups among them.
+std::string describe_members(const std::exception_ptr& error) {
+  std::string text;
+  try {
+    std::rethrow_exception(error);
+  } catch (const ExceptionGroup& group) {
+    for (std::size_t i = 0; i < group.exceptions().size(); ++i) {
+      const std::string trace = describe_trace(group.trace(i));
+      if (!trace.empty()) text += "  " + describe(group.exceptions()[i]) + "\n" + trace;
+      text += describe_members(group.exceptions()[i]);
+    }
+  } catch (...) {  // it stands for itself
+  }
+  return text;
+}
+
+}  // namespace
+
 std::string to_string(const ExceptionContext& context) {
   std::string text = "tulp: " + context.message;
   if (context.exception) text += ": " + describe(context.exception);
@@ -97,10 +124,8 @@ std::string to_string(const ExceptionContext& context) {
   if (context.created_at != nullptr)
     text += (context.object.empty() ? "\n  created at " : ", created at ") + describe_code_address(context.created_at);
   text += '\n';
-  if (context.trace != nullptr) {
-    text += describe_call_stack("thrown at", context.trace->thrown_at);
-    for (const CallStack& stack : context.trace->awaited_at) text += describe_call_stack("awaited at", stack);
-  }
+  text += describe_trace(context.trace);
+  if (context.exception) text += describe_members(context.exception);
   return text;
 }
 

@@ -51,18 +51,21 @@ void Gathering::on_end(Ref<FutureState> child, std::size_t) noexcept {
     if (is_cancelled)
       return fail(
           std::make_exception_ptr(FutureCancelledError(ended.cancel_reason().message, ended.cancel_reason().asked_at)));
-    if (ended.status() == FutureState::Status::failed) return fail(ended.exception());
+    if (ended.status() == FutureState::Status::failed) return fail(ended.exception(), ended.trace());
   } else if (is_cancelled) {
     was_child_cancelled_ = true;
   } else if (ended.status() == FutureState::Status::failed && !options_.return_exceptions) {
-    if (error_ == nullptr) error_ = ended.exception();
+    if (error_ == nullptr) {
+      error_ = ended.exception();
+      trace_ = ended.trace();
+    }
     ended.take_note();
   }
   if (pending_count_ == 0) conclude();
 }
 
 void Gathering::conclude() noexcept {
-  if (error_ != nullptr) return fail(error_);
+  if (error_ != nullptr) return fail(error_, trace_);
   if (is_cancel_asked_ && was_child_cancelled_) {
     end_cancelled(reason_);
   } else {
@@ -75,11 +78,11 @@ void Gathering::conclude() noexcept {
   children_.clear();
 }
 
-void Gathering::fail(std::exception_ptr error) noexcept {
+void Gathering::fail(std::exception_ptr error, std::shared_ptr<const ThrowTrace> trace) noexcept {
   for_each_watched([](FutureState& loser) { loser.take_note(); });
   forget_all();
   children_.clear();
-  outer_.fail(std::move(error));
+  outer_.fail(std::move(error), std::move(trace));
 }
 
 }  // namespace tulp::detail

@@ -91,7 +91,7 @@ void TaskGroup::on_end(Ref<FutureState> task, std::size_t) noexcept {
     if (task->task()->cancelling() > 0 && is_a<FutureCancelledError>(error)) {
       was_task_cancelled_ = true;
     } else {
-      keep(error);
+      keep(error, task->trace());
       abort(task->description() + " of the group has failed");
     }
   }
@@ -99,15 +99,16 @@ void TaskGroup::on_end(Ref<FutureState> task, std::size_t) noexcept {
 }
 
 /// What two have thrown, because one waited for the other, is kept once.
-void TaskGroup::keep(std::exception_ptr error) {
+void TaskGroup::keep(std::exception_ptr error, std::shared_ptr<const ThrowTrace> trace) {
   if (is_a<KeyboardInterrupt>(error)) {
     if (interrupt_ == nullptr) interrupt_ = std::move(error);
   } else if (std::find(errors_.begin(), errors_.end(), error) == errors_.end()) {
     errors_.push_back(std::move(error));
+    traces_.push_back(std::move(trace));
   }
 }
 
-void TaskGroup::finish(std::exception_ptr error) {
+void TaskGroup::finish(std::exception_ptr error, std::shared_ptr<const ThrowTrace> trace) {
   is_body_over_ = true;
   bool is_cancelled_by_others = true;
   if (is_body_cancel_asked_ && parent_.uncancel() <= cancelling_at_entry_) {
@@ -128,17 +129,18 @@ void TaskGroup::finish(std::exception_ptr error) {
     JoinPark wait(parent_, *this);
     detail::park(wait);
   }
-  if (error != nullptr) keep(std::move(error));
+  if (error != nullptr) keep(std::move(error), std::move(trace));
   if (interrupt_ != nullptr) {
-    for (const std::exception_ptr& lost : errors_)
+    for (std::size_t i = 0; i < errors_.size(); ++i)
       parent_.loop().call_exception_handler({.message = "a task group was interrupted, and this has failed in it",
-                                             .exception = lost,
-                                             .object = parent_.state().description()});
+                                             .exception = errors_[i],
+                                             .object = parent_.state().description(),
+                                             .trace = traces_[i]});
     std::rethrow_exception(interrupt_);
   }
   if (!errors_.empty()) {
     if (cancelled != nullptr || was_join_cancelled_) parent_.cancel_at_next_park();
-    throw ExceptionGroup("failures in a task group", std::move(errors_));
+    throw ExceptionGroup("failures in a task group", std::move(errors_), std::move(traces_));
   }
   if (cancelled != nullptr) std::rethrow_exception(cancelled);
   if (was_join_cancelled_ && was_task_cancelled_)

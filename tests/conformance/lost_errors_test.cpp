@@ -104,6 +104,29 @@ TEST_CASE_METHOD(LoopTest,
   CHECK(text.rfind(place(line_of_outer)) > text.find(place(line_of_middle)));
 }
 
+TEST_CASE_METHOD(LoopTest, "what comes through gather, shield or a group keeps the stack of its throw") {
+  run([] {
+    create_task([] { await(gather(create_task(fail_deep_down))); });
+    create_task([] { await(shield(create_task(fail_deep_down))); });
+    create_task([] { with_task_group([](TaskGroup& group) { group.start([](TaskStatus<>) { fail_deep_down(); }); }); });
+    create_task([] {
+      with_task_group([](TaskGroup& group) {
+        group.create_task(fail_deep_down);
+        sleep(1h);
+      });
+    });
+    for (int i = 0; i < 10; ++i) sleep(0s);
+  });
+  run_once();
+  const auto reports = take_reports();
+  CHECK(reports.size() == 4);
+  for (const ExceptionContext& report : reports) {
+    const std::string text = to_string(report);
+    CAPTURE(text);
+    CHECK(text.find(place(line_of_throw)) != std::string::npos);
+  }
+}
+
 TEST_CASE_METHOD(LoopTest, "a chain of awaits is cut at eight") {
   run([] {
     Task<> last = create_task([] { fail_deep_down(); });

@@ -80,6 +80,8 @@ class FutureState : public RefCounted {
   /// For set_result() and set_exception() of the user.
   /// Throws: InvalidStateError - done, or the state is a task's.
   void check_settable();
+  /// Where the exception of a failed one was thrown; null if that is not known.
+  std::shared_ptr<const ThrowTrace> trace() const noexcept { return note_ ? note_->trace : nullptr; }
   void fail(std::exception_ptr error, std::shared_ptr<const ThrowTrace> trace = nullptr) noexcept;
 
   void add_waiter(Waiter& waiter) noexcept { waiters_.push_back(waiter); }
