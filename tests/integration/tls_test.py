@@ -193,6 +193,20 @@ class Servers(unittest.TestCase):
                 self.assertEqual(asked.returncode == 0, reason is None, asked.stderr)
             self.assertTrue(reason is None or any(reason in line for line in complaints), complaints)
 
+    def test_nginx_and_curl_verify_a_server_of_ours(self):
+        with tulp_server("demo", "--serve", "--pages", "3") as (port, complaints):
+            pages = [f"https://localhost:{port}/{path}" for path in ("small/0", "image/1", "nothing")]
+            proxied = f"""
+              location / {{ proxy_pass https://127.0.0.1:{port}; proxy_ssl_verify on; proxy_ssl_name localhost;
+                proxy_ssl_server_name on; proxy_ssl_trusted_certificate {FOLDER}/ca.pem; proxy_ssl_session_reuse on; }}
+              ssl_certificate {FOLDER}/good.pem; ssl_certificate_key {FOLDER}/good.key;"""
+            with nginx(FOLDER, tls=proxied) as front:
+                for page in pages:
+                    direct = curl("--cacert", FOLDER / "ca.pem", page)
+                    self.assertEqual(direct, curl("--cacert", FOLDER / "ca.pem", page.replace(f":{port}", f":{front}")))
+                    self.assertEqual(direct, tulp("fetch", "--cacert", FOLDER / "ca.pem", page).stdout)
+        self.assertEqual(complaints, [])
+
     def test_whatever_comes_instead_of_tls_ends_that_connection_alone(self):
         rubbish = {b"GET / HTTP/1.1\r\n\r\n": "plain HTTP", bytes(range(200, 256)) * 10: "does not speak TLS",
                    b"\x16\x03\x01\x02\x00" + bytes(512): "", b"": None}

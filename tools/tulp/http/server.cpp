@@ -101,8 +101,9 @@ void answer_all(const Routes& routes, RequestReader& requests, tulp::StreamWrite
 }
 
 /// Waits a moment for the client to close: closing first, with something unread, would be a reset, and that can take
-/// away from the client what it has not read yet.
+/// away from the client what it has not read yet.  TLS says by itself that it ends, and waits for the answer.
 void linger(RequestReader& requests, tulp::StreamWriter& writer) {
+  if (!writer.can_write_eof()) return;
   writer.write_eof();
   tulp::with_timeout(linger_limit, [&] { requests.drain(); });
 }
@@ -115,6 +116,8 @@ void serve_connection(const Routes& routes, tulp::StreamReader reader, tulp::Str
     linger(requests, writer);
   } catch (const tulp::ConnectionError&) {
     // The client has gone, which is its right.
+  } catch (const tulp::SslError&) {
+    // So has this one, without TLS's word for it.
   } catch (const tulp::TimeoutError&) {
     // It says nothing any more; the connection is closed.
   }
