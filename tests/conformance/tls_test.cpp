@@ -2,13 +2,17 @@
 #include <tulp/certificate.hpp>
 #include <tulp/error.hpp>
 #include <tulp/run.hpp>
+#include <tulp/serve.hpp>
 #include <tulp/ssl_context.hpp>
 #include <tulp/stream.hpp>
 #include <tulp/task.hpp>
 #include <tulp/testing/run.hpp>
 #include <tulp/wait.hpp>
 
+#include <unistd.h>
+
 #include <optional>
+#include <set>
 #include <stdexcept>
 #include <string>
 
@@ -364,6 +368,29 @@ TEST_CASE_METHOD(TlsTest, "a second connection resumes the session of the first"
     }
     server.close();
     server.wait_closed();
+  });
+}
+
+TEST_CASE("the loops of a server share its context: one resumes what another has begun") {
+  Certificates certificates;
+  tulp::run([&] {
+    const auto say_thread = [](StreamReader reader, StreamWriter writer) {
+      reader.readline();
+      writer.write(std::to_string(::gettid()));
+    };
+    Workers workers =
+        start_workers(say_thread, "127.0.0.1", 0, {.workers = 3, .server = {.ssl = certificates.server()}});
+    const SslContext client = certificates.client();
+    std::set<std::string> threads;
+    for (int i = 0; i < 200 && threads.size() < 2; ++i) {  // which of the loops gets it is the kernel's choice
+      auto [reader, writer] = open_connection("127.0.0.1", workers.port(), {.ssl = client});
+      writer.write("who?\n");
+      threads.insert(reader.read());
+      CHECK(writer.get_extra_info<bool>("session_reused") == (i > 0));
+    }
+    CHECK(threads.size() == 2);
+    workers.stop();
+    workers.wait_closed();
   });
 }
 
