@@ -8,7 +8,7 @@ import subprocess
 import sys
 import unittest
 
-from programs import RELAY, SKIPPED, temporary_folder
+from programs import IS_SANITIZED, RELAY, SKIPPED, temporary_folder
 
 STUCK = RELAY.parent / "stuck"
 SCRIPT = pathlib.Path(__file__).parents[2] / "tools" / "gdb" / "tulp.py"
@@ -78,6 +78,8 @@ class Gdb(unittest.TestCase):
     def test_a_core_file(self):
         if pathlib.Path("/proc/sys/kernel/core_pattern").read_text() != "core\n":
             self.skipTest("core files go elsewhere here")
+        if IS_SANITIZED:
+            self.skipTest("sanitizers write no core files")
         if resource.getrlimit(resource.RLIMIT_CORE)[1] == 0:
             self.skipTest("core files are forbidden here")
 

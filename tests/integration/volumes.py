@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 
-from programs import CROWD, RELAY, SKIPPED, TULP, check_complaints, reset, temporary_folder
+from programs import CROWD, IS_SANITIZED, RELAY, SKIPPED, TULP, check_complaints, reset, temporary_folder
 
 MOST_RESIDENT_KIB = 16 * 1024   # the program itself, its stacks and buffers: about half of that
 PIECE = os.urandom(1 << 20)
@@ -20,11 +20,6 @@ PIECE = os.urandom(1 << 20)
 def status_kib(process, key):
     lines = pathlib.Path(f"/proc/{process.pid}/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith(key + ":")).split()[1])
-
-
-def is_sanitized(process):
-    """AddressSanitizer keeps what was freed; the memory of such a program says nothing."""
-    return "libasan" in pathlib.Path(f"/proc/{process.pid}/maps").read_text()
 
 
 def descriptor_count(process):
@@ -124,7 +119,7 @@ def feed_socket(connection, total):
 
 def check_transfers(name, process, total, *pairs):
     """Waits for pairs of a feeder and a reader; both digests must be equal, and the process must have stayed small."""
-    begin, peak_kib, is_told = time.monotonic(), 0, not is_sanitized(process)
+    begin, peak_kib, is_told = time.monotonic(), 0, not IS_SANITIZED
     threads = [thread for pair in pairs for thread in pair]
     while any(thread.is_alive() for thread in threads):
         with contextlib.suppress(OSError, StopIteration):   # it may end
