@@ -39,8 +39,8 @@
 #include <tulp/subprocess.hpp>
 #include <tulp/subprocess_transport.hpp>
 #include <tulp/task.hpp>
-#include <tulp/throw_trace.hpp>
 #include <tulp/task_group.hpp>
+#include <tulp/throw_trace.hpp>
 #include <tulp/timeout.hpp>
 #include <tulp/transport.hpp>
 #include <tulp/wait.hpp>
