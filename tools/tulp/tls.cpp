@@ -9,13 +9,13 @@
 namespace tool {
 namespace {
 
-/// What `make` returns, or why it cannot be made.
-template <class Make>
-auto loading(ExitCode code, Make make) {
+/// Whether these files cannot be used.
+bool are_bad(const tulp::SslClientOptions& trust) {
   try {
-    return make();
-  } catch (const tulp::SslError& error) {
-    throw Failure(code, error.what());
+    tulp::SslContext::client(trust);
+    return false;
+  } catch (const tulp::SslError&) {
+    return true;
   }
 }
 
@@ -33,10 +33,11 @@ void ClientTls::add_options(CLI::App& command) {
 }
 
 const tulp::SslContext& ClientTls::context() {
-  if (!context_) {
-    loading(ExitCode::bad_ca_file,
-            [this] { return tulp::SslContext::client({.ca_file = options_.ca_file, .crl_file = options_.crl_file}); });
-    context_ = loading(ExitCode::bad_certificate_file, [this] { return tulp::SslContext::client(options_); });
+  try {
+    if (!context_) context_ = tulp::SslContext::client(options_);
+  } catch (const tulp::SslError& error) {
+    const bool is_trust = are_bad({.ca_file = options_.ca_file, .crl_file = options_.crl_file});
+    throw Failure(is_trust ? ExitCode::bad_ca_file : ExitCode::bad_certificate_file, error.what());
   }
   return *context_;
 }
@@ -55,8 +56,11 @@ std::optional<tulp::SslContext> ServerTls::context() const {
   if (!is_wanted()) return std::nullopt;
   tulp::SslServerOptions options{.client_ca_file = client_ca_file_};
   if (!client_ca_file_.empty()) options.client_certificate = tulp::ClientCertificate::required;
-  return loading(ExitCode::bad_certificate_file,
-                 [&] { return tulp::SslContext::server(chain_file_, key_file_, options); });
+  try {
+    return tulp::SslContext::server(chain_file_, key_file_, options);
+  } catch (const tulp::SslError& error) {
+    throw Failure(ExitCode::bad_certificate_file, error.what());
+  }
 }
 
 }  // namespace tool
