@@ -12,6 +12,7 @@
 
 #include "fiber/sanitizer.hpp"
 #include "support/loops.hpp"
+#include "support/tasks.hpp"
 
 using namespace tulp;
 using namespace tulp::test;
@@ -20,10 +21,6 @@ static_assert(!std::is_base_of_v<std::exception, CancelledError>, "catch (const 
 static_assert(std::is_base_of_v<std::runtime_error, FutureCancelledError>);
 
 namespace {
-struct Boom : std::runtime_error {
-  Boom() : std::runtime_error("boom") {}
-};
-
 struct AtEnd {
   std::function<void()> what;
   ~AtEnd() noexcept(false) { what(); }

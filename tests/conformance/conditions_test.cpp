@@ -12,6 +12,7 @@
 
 #include "support/cancel_points.hpp"
 #include "support/loops.hpp"
+#include "support/tasks.hpp"
 
 using namespace tulp;
 using namespace tulp::test;
@@ -20,17 +21,12 @@ namespace {
 
 /// Tasks that wait once, with the lock, begun and thus waiting in this order.
 std::vector<Task<>> waiters(Condition& condition, Trace& trace, int count) {
-  std::vector<Task<>> tasks;
-  for (int i = 0; i < count; ++i) {
-    tasks.push_back(create_task([&condition, &trace, i] {
-      const std::lock_guard guard(condition);
-      condition.wait();
-      CHECK(condition.locked());
-      trace.push_back(std::to_string(i));
-    }));
-  }
-  let_others_run();
-  return tasks;
+  return begun(count, [&condition, &trace](int i) {
+    const std::lock_guard guard(condition);
+    condition.wait();
+    CHECK(condition.locked());
+    trace.push_back(std::to_string(i));
+  });
 }
 
 void wait_until_done(const Task<>& task) {

@@ -8,6 +8,7 @@
 #include <string>
 #include <thread>
 
+#include "support/collected_log.hpp"
 #include "support/loops.hpp"
 #include "support/process.hpp"
 
@@ -46,18 +47,6 @@ std::string entry_of_parked(Body body) {
   event.wait();
   asm volatile("");
 }
-
-class CollectedLog {
- public:
-  CollectedLog() {
-    set_log_sink([this](std::string_view report) { text.append(report); });
-  }
-  CollectedLog(const CollectedLog&) = delete;
-  CollectedLog& operator=(const CollectedLog&) = delete;
-  ~CollectedLog() { set_log_sink(nullptr); }
-
-  std::string text;
-};
 
 void take_both(Lock& first, Lock& second) {
   const std::lock_guard outer(first);
@@ -255,7 +244,7 @@ TEST_CASE("a signal sends the dump to the log, if the run asks for it") {
         sleep(10ms);
       },
       {.dump_signal = SIGUSR2});
-  CHECK_THAT(log.text, Catch::StartsWith("tulp: 2 tasks\n") && Catch::Contains("task 'sleeper'"));
+  CHECK_THAT(log.text(), Catch::StartsWith("tulp: 2 tasks\n") && Catch::Contains("task 'sleeper'"));
 }
 
 TEST_CASE("TULP_DUMP_SIGNAL names the signal of a program that was not changed") {
@@ -271,10 +260,10 @@ TEST_CASE("TULP_DUMP_SIGNAL names the signal of a program that was not changed")
   ::setenv("TULP_DUMP_SIGNAL", "SIGNONSENSE", 1);
   CHECK_THROWS_AS(run([] {}), std::invalid_argument);
   ::unsetenv("TULP_DUMP_SIGNAL");
-  const auto first = log.text.find("tulp: 1 task\n");
-  const auto second = log.text.find("tulp: 1 task\n", first + 1);
+  const auto first = log.text().find("tulp: 1 task\n");
+  const auto second = log.text().find("tulp: 1 task\n", first + 1);
   CHECK(second != std::string::npos);
-  CHECK(log.text.find("tulp: 1 task\n", second + 1) != std::string::npos);
+  CHECK(log.text().find("tulp: 1 task\n", second + 1) != std::string::npos);
 }
 
 TEST_CASE("who can still be woken is not called stuck: by a timer, a descriptor, a signal or a thread") {
@@ -307,5 +296,5 @@ TEST_CASE("who can still be woken is not called stuck: by a timer, a descriptor,
     await(posted);
     poster.join();
   });
-  CHECK(log.text.empty());
+  CHECK(log.text().empty());
 }

@@ -9,6 +9,7 @@
 
 #include "support/cancel_points.hpp"
 #include "support/loops.hpp"
+#include "support/tasks.hpp"
 
 using namespace tulp;
 using namespace tulp::test;
@@ -16,15 +17,10 @@ using namespace tulp::test;
 namespace {
 
 std::vector<Task<>> waiters(Event& event, Trace& trace, int count) {
-  std::vector<Task<>> tasks;
-  for (int i = 0; i < count; ++i) {
-    tasks.push_back(create_task([&event, &trace, i] {
-      event.wait();
-      trace.push_back(std::to_string(i));
-    }));
-  }
-  let_others_run();
-  return tasks;
+  return begun(count, [&event, &trace](int i) {
+    event.wait();
+    trace.push_back(std::to_string(i));
+  });
 }
 
 }  // namespace

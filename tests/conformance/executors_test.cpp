@@ -14,15 +14,12 @@
 #include "base/sys.hpp"
 #include "support/loops.hpp"
 #include "support/process.hpp"
+#include "support/tasks.hpp"
 
 using namespace tulp;
 using namespace tulp::test;
 
 namespace {
-
-struct Boom : std::runtime_error {
-  Boom() : std::runtime_error("boom") {}
-};
 
 /// A pool of one thread, which is busy until release().
 class BusyPool {

@@ -11,15 +11,10 @@
 #include "support/allocations.hpp"
 #include "support/loops.hpp"
 #include "support/process.hpp"
+#include "support/tasks.hpp"
 
 using namespace tulp;
 using namespace tulp::test;
-
-namespace {
-struct Boom : std::runtime_error {
-  Boom() : std::runtime_error("boom") {}
-};
-}  // namespace
 
 TEST_CASE_METHOD(LoopTest, "a pending future has neither result nor exception: both throw InvalidStateError") {
   Future<int> future;

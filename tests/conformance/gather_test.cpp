@@ -8,19 +8,12 @@
 #include <vector>
 
 #include "support/loops.hpp"
+#include "support/tasks.hpp"
 
 using namespace tulp;
 using namespace tulp::test;
 
 namespace {
-
-struct Boom : std::runtime_error {
-  explicit Boom(const std::string& text = "boom") : std::runtime_error(text) {}
-};
-
-Task<int> number_after(Duration delay, int number) {
-  return create_task([=] { return sleep(delay), number; });
-}
 
 template <class T>
 bool is_pending(const Future<T>& future) {

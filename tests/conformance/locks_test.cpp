@@ -14,6 +14,7 @@
 #include "support/allocations.hpp"
 #include "support/cancel_points.hpp"
 #include "support/loops.hpp"
+#include "support/tasks.hpp"
 
 using namespace tulp;
 using namespace tulp::test;
@@ -24,16 +25,11 @@ namespace {
 
 /// Tasks that take the lock in turn, begun and thus waiting in this order.
 std::vector<Task<>> lockers(Lock& lock, Trace& trace, int count) {
-  std::vector<Task<>> tasks;
-  for (int i = 0; i < count; ++i) {
-    tasks.push_back(create_task([&lock, &trace, i] {
-      const std::lock_guard guard(lock);
-      trace.push_back(std::to_string(i));
-      sleep(0s);
-    }));
-  }
-  let_others_run();
-  return tasks;
+  return begun(count, [&lock, &trace](int i) {
+    const std::lock_guard guard(lock);
+    trace.push_back(std::to_string(i));
+    sleep(0s);
+  });
 }
 
 }  // namespace

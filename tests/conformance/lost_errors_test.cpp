@@ -6,17 +6,15 @@
 #include <thread>
 
 #include "base/sanitizers.hpp"
+#include "support/collected_log.hpp"
 #include "support/loops.hpp"
 #include "support/process.hpp"
+#include "support/tasks.hpp"
 
 using namespace tulp;
 using namespace tulp::test;
 
 namespace {
-
-struct Boom : std::runtime_error {
-  Boom() : std::runtime_error("boom") {}
-};
 
 const volatile bool shall_fail = true;  // the compiler must not know
 
@@ -43,19 +41,6 @@ std::string part(const std::string& report, const std::string& title) {
   const std::size_t end = report.find("\n  awaited at", begin + 1);
   return report.substr(begin, end == std::string::npos ? end : end - begin);
 }
-
-/// The sink is the process's.
-class CollectedLog {
- public:
-  CollectedLog() {
-    set_log_sink([this](std::string_view report) { reports.emplace_back(report); });
-  }
-  CollectedLog(const CollectedLog&) = delete;
-  CollectedLog& operator=(const CollectedLog&) = delete;
-  ~CollectedLog() { set_log_sink(nullptr); }
-
-  std::vector<std::string> reports;
-};
 
 }  // namespace
 

@@ -10,15 +10,12 @@
 #include <string>
 
 #include "support/net.hpp"
+#include "support/tasks.hpp"
 
 using namespace tulp;
 using namespace tulp::test;
 
 namespace {
-
-struct Boom : std::runtime_error {
-  Boom() : std::runtime_error("boom") {}
-};
 
 bool is_boom(const std::exception_ptr& error) {
   try {

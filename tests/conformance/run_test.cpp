@@ -10,15 +10,12 @@
 #include "fiber/sanitizer.hpp"
 #include "support/loops.hpp"
 #include "support/process.hpp"
+#include "support/tasks.hpp"
 
 using namespace tulp;
 using namespace tulp::test;
 
 namespace {
-struct Boom : std::runtime_error {
-  Boom() : std::runtime_error("boom") {}
-};
-
 /// The runs of this file are made on both selectors of the library.
 RunOptions any_loop() { return {.loop = {.selector = any_selector()}}; }
 }  // namespace

@@ -8,15 +8,10 @@
 
 #include "support/loops.hpp"
 #include "support/process.hpp"
+#include "support/tasks.hpp"
 
 using namespace tulp;
 using namespace tulp::test;
-
-namespace {
-struct Boom : std::runtime_error {
-  Boom() : std::runtime_error("boom") {}
-};
-}  // namespace
 
 TEST_CASE_METHOD(LoopTest, "stop() lets the current iteration finish; what is queued later survives to the next run") {
   Trace trace;

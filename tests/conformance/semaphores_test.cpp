@@ -14,6 +14,7 @@
 
 #include "support/cancel_points.hpp"
 #include "support/loops.hpp"
+#include "support/tasks.hpp"
 
 using namespace tulp;
 using namespace tulp::test;
@@ -22,15 +23,10 @@ namespace {
 
 /// Tasks that take a place and keep it, begun and thus waiting in this order.
 std::vector<Task<>> takers(Semaphore& semaphore, Trace& trace, int count) {
-  std::vector<Task<>> tasks;
-  for (int i = 0; i < count; ++i) {
-    tasks.push_back(create_task([&semaphore, &trace, i] {
-      semaphore.acquire();
-      trace.push_back(std::to_string(i));
-    }));
-  }
-  let_others_run();
-  return tasks;
+  return begun(count, [&semaphore, &trace](int i) {
+    semaphore.acquire();
+    trace.push_back(std::to_string(i));
+  });
 }
 
 }  // namespace

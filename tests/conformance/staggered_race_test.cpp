@@ -9,15 +9,12 @@
 #include <vector>
 
 #include "support/loops.hpp"
+#include "support/tasks.hpp"
 
 using namespace tulp;
 using namespace tulp::test;
 
 namespace {
-
-struct Boom : std::runtime_error {
-  explicit Boom(const std::string& text = "boom") : std::runtime_error(text) {}
-};
 
 using Attempts = std::vector<std::function<int()>>;
 

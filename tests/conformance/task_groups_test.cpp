@@ -7,15 +7,12 @@
 #include <vector>
 
 #include "support/loops.hpp"
+#include "support/tasks.hpp"
 
 using namespace tulp;
 using namespace tulp::test;
 
 namespace {
-
-struct Boom : std::runtime_error {
-  explicit Boom(const std::string& text = "boom") : std::runtime_error(text) {}
-};
 
 /// Sleeps for ever; says how that ended.
 void sleep_until_cancelled(Trace& trace, const std::string& name, int cleanup_passes = 0) {

@@ -10,14 +10,12 @@
 
 #include "support/allocations.hpp"
 #include "support/loops.hpp"
+#include "support/tasks.hpp"
 
 using namespace tulp;
 using namespace tulp::test;
 
 namespace {
-struct Boom : std::runtime_error {
-  Boom() : std::runtime_error("boom") {}
-};
 template <class T>
 concept CanSleepFor = requires(T delay) {
   sleep(delay);

@@ -6,15 +6,10 @@
 #include <stdexcept>
 
 #include "support/loops.hpp"
+#include "support/tasks.hpp"
 
 using namespace tulp;
 using namespace tulp::test;
-
-namespace {
-struct Boom : std::runtime_error {
-  Boom() : std::runtime_error("boom") {}
-};
-}  // namespace
 
 TEST_CASE_METHOD(LoopTest, "with_timeout returns what its function returns in time") {
   run([] {
