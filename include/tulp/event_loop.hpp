@@ -87,6 +87,9 @@ struct ExceptionContext {
 /// debug information is there.  Slow.
 std::string to_string(const ExceptionContext& context);
 
+/// Whether a loop that has nothing to do waits until it has.
+enum class RunMode : std::uint8_t { wait, nowait };
+
 /// An event loop.  One thread runs it; everything that it calls, it calls one after another.
 ///
 /// Four members wake other flows of control: call_soon (this thread), call_soon_threadsafe (any thread), timers and
@@ -175,6 +178,9 @@ class EventLoop {
   /// Drops what is queued and gives up the loop's resources.  May be called twice.
   /// Throws: InvalidStateError - the loop runs.
   virtual void close() = 0;
+  /// Runs one iteration: what is ready and due, and what had been scheduled until then.  A stop() does not outlast it.
+  /// Throws: as run_forever().
+  virtual void run_once(RunMode mode = RunMode::wait);
   bool is_running() const noexcept { return is_running_; }
   bool is_closed() const noexcept { return is_closed_; }
 
@@ -186,6 +192,20 @@ class EventLoop {
   template <class F>
   requires std::invocable < std::decay_t<F>
   & > auto run_until_complete(F&& main);
+
+  // As a guest.  Whatever can wait for a descriptor can run this loop beside its own work: each time before it waits it
+  // asks next_timeout(), and when backend_fd() can be read, or that time has passed, it calls run_once(RunMode::nowait).
+  // Other threads and signals make the descriptor readable, and so does, from the first call of backend_fd() on, whatever
+  // is scheduled between two iterations.  Loops of the library alone can do that, and by epoll and kqueue alone.
+
+  /// The descriptor: to be watched for reading, level-triggered, and for nothing else.  run_once() changes it for another
+  /// one, closing this one, after the program has closed a descriptor that the loop still watched, which is reported.
+  /// Throws: InvalidStateError - the loop is closed, has a host already (see loop_host.hpp), or waits in another way.
+  virtual int backend_fd();
+  /// How long nothing has to be run unless the descriptor is readable: zero if something is ready, Duration::max() if
+  /// neither that nor a timer is there.
+  /// Throws: InvalidStateError - this loop cannot be a guest.
+  virtual Duration next_timeout() const;
 
   // Errors.
 

@@ -34,6 +34,18 @@ EventLoop::~EventLoop() {
   forget_live_loop(*this);
 }
 
+// Guests.
+
+namespace {
+
+[[noreturn]] void refuse_to_be_a_guest() { throw InvalidStateError("this event loop cannot be run in another one"); }
+
+}  // namespace
+
+void EventLoop::run_once(RunMode) { refuse_to_be_a_guest(); }
+int EventLoop::backend_fd() { refuse_to_be_a_guest(); }
+Duration EventLoop::next_timeout() const { refuse_to_be_a_guest(); }
+
 // Forks.
 
 /// The services are left as they are: to end them would reset connections and wait for threads that are not here.

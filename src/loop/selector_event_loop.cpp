@@ -49,6 +49,12 @@ SelectorEventLoop::SelectorEventLoop(std::unique_ptr<Selector> (*make_selector)(
   selector_->add(wake_up_.fd(), {.read = true}, Selector::Trigger::edge, wake_up_token);
 }
 
+SelectorEventLoop::SelectorEventLoop(std::unique_ptr<Selector> (*make_selector)(), std::unique_ptr<LoopHost> host)
+    : SelectorEventLoop(make_selector) {
+  host_ = std::move(host);
+  move_into_host();
+}
+
 SelectorEventLoop::~SelectorEventLoop() { close(); }
 
 std::unique_ptr<Selector> SelectorEventLoop::new_selector() {
@@ -59,16 +65,28 @@ std::unique_ptr<Selector> SelectorEventLoop::new_selector() {
 
 void SelectorEventLoop::run_forever() {
   const RunScope running(*this);
+  const Awake awake(*this);
   const Watchdog::Run watched(watchdog_);
+  const Driving driving(*this);
   if (hooks_ != nullptr) inbox_.take(ready_);  // this thread's own posts, which come in their turn
-  do run_once();
+  do iterate(RunMode::wait);
   while (!is_stopping_);
   is_stopping_ = false;
   check_not_forked();
 }
 
-void SelectorEventLoop::run_once() {
-  poll();
+void SelectorEventLoop::run_once(RunMode mode) {
+  const RunScope running(*this);
+  const Awake awake(*this);
+  const Watchdog::Run watched(watchdog_);
+  const Driving driving(*this);
+  iterate(mode);
+  is_stopping_ = false;
+  check_not_forked();
+}
+
+void SelectorEventLoop::iterate(RunMode mode) {
+  poll(mode);
   queue_due_timers();
   run_batches();
 }
@@ -76,13 +94,13 @@ void SelectorEventLoop::run_once() {
 /// Sleeps only if nothing is ready, and queues what the selector and other threads have.  After other threads have posted
 /// something it looks once more before it sleeps: they often go on, and each would have to wake a sleeping thread, which
 /// costs as much as a hundred posts.
-void SelectorEventLoop::poll() {
-  Duration timeout = was_posted_to_ ? Duration::zero() : time_to_wait();
+void SelectorEventLoop::poll(RunMode mode) {
+  Duration timeout = was_posted_to_ || mode == RunMode::nowait ? Duration::zero() : time_to_wait();
   const bool may_be_stuck = timeout.is_never() && is_stuck();
   if (may_be_stuck) timeout = patience();
   is_asleep_.store(timeout > Duration::zero(), std::memory_order_seq_cst);
   if (watchdog_ != nullptr) watchdog_->rest();
-  const std::size_t count = selector_->wait(inbox_.empty() ? timeout : Duration::zero(), events_);
+  const std::size_t count = wait(inbox_.empty() ? timeout : Duration::zero());
   if (watchdog_ != nullptr) watchdog_->resume();
   is_asleep_.store(false, std::memory_order_relaxed);
   set_recent_time(hooks_ == nullptr ? coarse_time() : time());
@@ -94,14 +112,23 @@ void SelectorEventLoop::poll() {
   if (may_be_stuck && count == 0 && !was_posted_to_) report_deadlock();
 }
 
-/// Nothing that the loop knows of can make a task go on.  What is watched but not waited for counts as something: to ask
-/// each descriptor would cost too much for so rare a case.
+std::size_t SelectorEventLoop::wait(Duration timeout) {
+  if (drives_host_) [[unlikely]]
+    return wait_in_host(timeout);
+  return selector_->wait(timeout, events_);
+}
+
+/// Nothing that the loop knows of can make a task go on.
 bool SelectorEventLoop::is_stuck() const noexcept {
-  if (!may_report_deadlock_ || watch_count_ > 1 || !has_tasks() || is_expecting_post() || hooks_ != nullptr)
-    return false;
-  return watch_count_ == 0 || std::none_of(slots_.begin(), slots_.end(), [](const Slot& slot) {
-           return slot.watch != nullptr && slot.watch->keeps_loop_going;
-         });
+  return may_report_deadlock_ && has_tasks() && !is_expecting_post() && hooks_ == nullptr && host_ == nullptr &&
+         !waits_for_descriptors();
+}
+
+/// What is watched but not waited for counts too: to ask each descriptor would cost too much for so rare a case.
+bool SelectorEventLoop::waits_for_descriptors() const noexcept {
+  if (watch_count_ != 1) return watch_count_ > 1;
+  return std::any_of(slots_.begin(), slots_.end(),
+                     [](const Slot& slot) { return slot.watch != nullptr && slot.watch->keeps_loop_going; });
 }
 
 /// It goes on waiting: a signal handler of the program's, or a thread, may still post something.
@@ -179,6 +206,7 @@ void SelectorEventLoop::close() {
     if (!target.is_queued()) ready_.push(target);
   }
   while (!ready_.empty()) ready_.pop().discard();
+  leave_host();
   selector_.reset();  // but not wake_up_: a thread whose entry has just been taken may still be writing to it
 }
 
@@ -187,6 +215,7 @@ void SelectorEventLoop::on_fork() noexcept {
   batch_left_ = 0;
   is_stopping_ = true;
   static_cast<void>(watchdog_.release());  // its thread is the parent's
+  forget_host();
 }
 
 // Queueing.
@@ -195,6 +224,7 @@ void SelectorEventLoop::post(Runnable& entry) noexcept {
   if (!is_running()) [[unlikely]] {
     if (is_closed() && selector_ == nullptr) return entry.discard();
     if (!is_closed()) inbox_.take(ready_);  // this thread's own calls of post_threadsafe() among them: they came first
+    tell_who_waits();
   }
   ready_.push(entry);
 }
@@ -207,8 +237,17 @@ bool SelectorEventLoop::post_threadsafe(Runnable& entry) noexcept {
   return true;
 }
 
+void SelectorEventLoop::start_timer(Timer& timer) {
+  timers_.push(timer);
+  if (!is_running()) [[unlikely]]
+    tell_who_waits();
+}
+
 void SelectorEventLoop::stop_timer(Timer& timer) noexcept {
-  if (timer.is_scheduled()) timers_.remove(timer);
+  if (!timer.is_scheduled()) return;
+  timers_.remove(timer);
+  if (!is_running()) [[unlikely]]
+    tell_who_waits();
 }
 
 // Descriptors.
@@ -244,6 +283,7 @@ void SelectorEventLoop::add_fd(FdWatch& watch) {
   if (number >= slots_.size()) slots_.resize(std::max(number + 1, 2 * slots_.size()));
   slots_[number] = slot;
   ++watch_count_;
+  if (!is_running()) tell_who_waits();
   watch.is_edge_triggered = watch.mode() == FdWatch::Mode::once && selector_->has_edges();
 }
 
@@ -259,6 +299,7 @@ void SelectorEventLoop::remove_fd(FdWatch& watch) noexcept {
   selector_->remove(watch.fd());
   slots_[static_cast<std::size_t>(watch.fd())].watch = nullptr;
   --watch_count_;
+  if (!is_running()) tell_who_waits();
 }
 
 bool SelectorEventLoop::is_watched(int fd) const noexcept {
@@ -289,6 +330,7 @@ void SelectorEventLoop::leave_behind(int ghost) noexcept {
       } catch (const OsError&) {  // closed as well: nothing more comes of it
       }
     }
+    if (host_ != nullptr) host_->watch(fresh->fd());
     selector_ = std::move(fresh);
   } catch (...) {
     return;  // no descriptor for it now; the ghost will be back
@@ -337,11 +379,18 @@ const SelectorChoice& choose_selector(SelectorKind kind) {
   return choose_selector(name != nullptr ? name : "", "TULP_SELECTOR");
 }
 
-std::unique_ptr<EventLoop> EventLoopPolicy::new_event_loop(const LoopOptions& options) {
-  auto loop = std::make_unique<SelectorEventLoop>(choose_selector(options.selector).make);
+std::unique_ptr<SelectorEventLoop> make_selector_event_loop(const LoopOptions& options,
+                                                            std::unique_ptr<LoopHost> host) {
+  const auto make_selector = choose_selector(options.selector).make;
+  auto loop = host == nullptr ? std::make_unique<SelectorEventLoop>(make_selector)
+                              : std::make_unique<SelectorEventLoop>(make_selector, std::move(host));
   const Duration limit = options.watchdog > Duration::zero() ? options.watchdog : watchdog_limit_from_environment();
   if (limit > Duration::zero()) loop->watch_over(limit);
   return loop;
+}
+
+std::unique_ptr<EventLoop> EventLoopPolicy::new_event_loop(const LoopOptions& options) {
+  return make_selector_event_loop(options, nullptr);
 }
 
 }  // namespace tulp

@@ -1,6 +1,7 @@
 // SelectorEventLoop: the loop of this library, over a Selector.  Floor 7, loop.
 #pragma once
 #include <tulp/event_loop.hpp>
+#include <tulp/loop_host.hpp>
 
 #include <array>
 #include <atomic>
@@ -22,6 +23,9 @@ class SelectorEventLoop final : public EventLoop {
   /// `hooks` is null but in tests.
   /// Throws: OsError - a descriptor or memory is missing.
   explicit SelectorEventLoop(std::unique_ptr<Selector> (*make_selector)(), std::unique_ptr<LoopHooks> hooks = nullptr);
+  /// A loop that runs in `host`.
+  /// Throws: std::invalid_argument - the selector has no descriptor; OsError; what `host` throws.
+  SelectorEventLoop(std::unique_ptr<Selector> (*make_selector)(), std::unique_ptr<LoopHost> host);
   ~SelectorEventLoop() override;
 
   TimePoint time() const override { return hooks_ == nullptr ? std::chrono::steady_clock::now() : hooks_->now(); }
@@ -29,10 +33,14 @@ class SelectorEventLoop final : public EventLoop {
   void stop() override { is_stopping_ = true; }
   void close() override;
 
+  void run_once(RunMode mode) override;
+  int backend_fd() override;
+  Duration next_timeout() const override;
+
   void post(Runnable& entry) noexcept override;
   bool post_threadsafe(Runnable& entry) noexcept override;
   Runnable* take_task_step() noexcept override;
-  void start_timer(Timer& timer) override { timers_.push(timer); }
+  void start_timer(Timer& timer) override;
   void stop_timer(Timer& timer) noexcept override;
   void add_fd(FdWatch& watch) override;
   void update_fd(FdWatch& watch) noexcept override;
@@ -44,6 +52,12 @@ class SelectorEventLoop final : public EventLoop {
 
   LoopHooks* hooks() const noexcept { return hooks_.get(); }
 
+  // For a host.
+  LoopHost* host() const noexcept { return host_.get(); }
+  bool drives_host() const noexcept { return drives_host_; }
+  void run_in_host() noexcept;
+  void give_host_a_plan() noexcept;
+
  private:
   void on_fork() noexcept override;
 
@@ -53,9 +67,34 @@ class SelectorEventLoop final : public EventLoop {
     std::uint32_t generation = 0;
   };
 
+  /// While one lives the loop runs, and nobody has to be told of what comes.
+  class Awake {
+   public:
+    explicit Awake(SelectorEventLoop& loop) : loop_(loop) {}
+    Awake(const Awake&) = delete;
+    Awake& operator=(const Awake&) = delete;
+    ~Awake() { loop_.leave_to_who_waits(); }
+
+   private:
+    SelectorEventLoop& loop_;
+  };
+  /// While one lives, the loop waits in its host, if it has one.
+  class Driving {
+   public:
+    explicit Driving(SelectorEventLoop& loop);
+    Driving(const Driving&) = delete;
+    Driving& operator=(const Driving&) = delete;
+    ~Driving();
+
+   private:
+    SelectorEventLoop& loop_;
+  };
+
   std::unique_ptr<Selector> new_selector();
-  void run_once();
-  void poll();
+  void iterate(RunMode mode);
+  void poll(RunMode mode);
+  std::size_t wait(Duration timeout);
+  std::size_t wait_in_host(Duration timeout);
   void queue_due_timers();
   void run_batches();
   bool begin_batch() noexcept;
@@ -63,6 +102,13 @@ class SelectorEventLoop final : public EventLoop {
 
   Duration time_to_wait() const;
   bool is_stuck() const noexcept;
+  bool waits_for_descriptors() const noexcept;
+  bool has_more_to_do() const noexcept;
+  void move_into_host();
+  void leave_to_who_waits() noexcept;
+  void tell_who_waits() noexcept;
+  void leave_host() noexcept;
+  void forget_host() noexcept;
   void report_deadlock() noexcept;
   bool deliver(const SelectorEvent& event) noexcept;
   void leave_behind(int ghost) noexcept;
@@ -89,12 +135,18 @@ class SelectorEventLoop final : public EventLoop {
   std::unique_ptr<Watchdog> watchdog_;
   std::size_t watch_count_ = 0;
   bool was_posted_to_ = false;  // by other threads, before the last batch
-  alignas(64) Inbox inbox_;     // apart from what the loop's thread writes all the time
+  std::unique_ptr<LoopHost> host_;
+  bool drives_host_ = false;  // run_forever() is inside, and not the program in the host
+  bool is_guest_ = false;     // the program waits for the selector's descriptor by itself
+  alignas(64) Inbox inbox_;   // apart from what the loop's thread writes all the time
+  /// Somebody waits, the loop, its host or the program, and is to be told of what comes.
   std::atomic<bool> is_asleep_ = false;
 };
 
 /// What LoopOptions::selector asks for.
 /// Throws: std::invalid_argument - this system has no such selector, or TULP_SELECTOR names none.
 const SelectorChoice& choose_selector(SelectorKind kind);
+/// Makes what LoopOptions ask for, with `host` if that is not null.
+std::unique_ptr<SelectorEventLoop> make_selector_event_loop(const LoopOptions& options, std::unique_ptr<LoopHost> host);
 
 }  // namespace tulp

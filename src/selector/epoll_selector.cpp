@@ -25,6 +25,7 @@ class EpollSelector final : public Selector {
   }
 
   bool has_edges() const noexcept override { return true; }
+  int fd() const noexcept override { return epoll_.get(); }
 
   void add(int fd, Interest interest, Trigger trigger, std::uint64_t token) override {
     epoll_event event{};

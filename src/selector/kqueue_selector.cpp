@@ -29,6 +29,7 @@ class KqueueSelector final : public Selector {
   }
 
   bool has_edges() const noexcept override { return true; }
+  int fd() const noexcept override { return kqueue_.get(); }
 
   void add(int fd, Interest interest, Trigger trigger, std::uint64_t token) override {
     check_watchable(fd, "kqueue");

@@ -34,6 +34,8 @@ class Selector {
 
   /// Whether Trigger::edge is really that.  A selector that says no treats it as level.
   virtual bool has_edges() const noexcept { return false; }
+  /// A descriptor that can be read when wait() would find something; -1 if there is none.
+  virtual int fd() const noexcept { return -1; }
 
   /// Throws: OsError - the descriptor is not open, cannot be waited for, or a limit is reached.
   virtual void add(int fd, Interest interest, Trigger trigger, std::uint64_t token) = 0;
