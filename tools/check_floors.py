@@ -6,7 +6,7 @@ usage: check_floors.py [ROOT]         check the tree at ROOT (default: the one t
 
 A file includes only its own floor (never in a ring) and lower ones. A public header names its floor in its first line;
 a source has the floor of its folder. Public headers include neither Boost nor OpenSSL nor anything private; below src,
-only fiber includes Boost and only ssl includes OpenSSL.
+only fiber includes Boost, only ssl includes OpenSSL, and only hosts includes Boost.Asio, libuv and GLib.
 """
 import pathlib
 import posixpath
@@ -16,11 +16,14 @@ import tempfile
 
 FLOORS = {  # folders of src; docs/design.md says what each is for
     "base": 1, "fiber": 2, "selector": 2, "events": 3, "futures": 4, "tasks": 5, "coroutines": 6, "sync": 6,
-    "executor": 6, "net": 6, "transports": 6, "ssl": 6, "process": 6, "loop": 7, "streams": 8, "posix": 8, "testing": 9,
+    "executor": 6, "net": 6, "transports": 6, "ssl": 6, "process": 6, "loop": 7, "hosts": 8, "streams": 8, "posix": 8,
+    "testing": 9,
 }
 # Upward on purpose, at the end of the lower header, so that users of an EventLoop need one include.
 ALLOWED = {("include/tulp/event_loop.hpp", "include/tulp/future.hpp")}
-OWNERS = {"boost": "src/fiber", "openssl": "src/ssl"}  # the only folders that may include these libraries
+OWNERS = {  # the only folders that may include these libraries; the longest name counts
+    "boost": "src/fiber", "boost/asio": "src/hosts", "openssl": "src/ssl", "uv.h": "src/hosts", "glib.h": "src/hosts",
+}
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*(?:<([^>]+)>|"([^"]+)")', re.MULTILINE)
 FLOOR = re.compile(r"\bFloor (\d)\b")
@@ -76,7 +79,8 @@ def check(root):
         for include in INCLUDE.finditer(text):
             target = include[1] or include[2]
             where = f"{path}:{text.count(chr(10), 0, include.start(include.lastindex)) + 1}"
-            owner = OWNERS.get(target.split("/")[0])
+            parts = target.split("/")
+            owner = OWNERS.get("/".join(parts[:2]), OWNERS.get(parts[0]))
             if owner and not path.startswith(owner + "/"):
                 complaints.append(f"{where}: only {owner} may include <{target}>")
             found = resolve(path, target, files)
@@ -117,12 +121,16 @@ def self_test():
         "private in public": ({"include/tulp/a.hpp": high + '#include "base/sys.hpp"', "src/base/sys.hpp": ""},
                               ["include/tulp/a.hpp:2: a public header includes the private src/base/sys.hpp"]),
         "Boost and OpenSSL at home": ({"src/fiber/a.cpp": "#include <boost/context/detail/fcontext.hpp>",
-                                       "src/ssl/a.cpp": "#include <openssl/ssl.h>"}, []),
+                                       "src/ssl/a.cpp": "#include <openssl/ssl.h>",
+                                       "src/hosts/a.cpp": "#include <boost/asio/post.hpp>\n#include <uv.h>"}, []),
         "Boost and OpenSSL elsewhere": ({
             "include/tulp/a.hpp": low + "#include <boost/context/fiber.hpp>",
+            "src/fiber/c.cpp": "#include <boost/asio/post.hpp>",
+            "src/hosts/d.cpp": "#include <boost/context/fiber.hpp>",
             "src/loop/a.cpp": "#include <openssl/ssl.h>",
             "src/ssl/b.cpp": "#include <boost/context/fiber.hpp>"},
-            ["include/tulp/a.hpp:2: only src/fiber", "src/loop/a.cpp:1: only src/ssl",
+            ["include/tulp/a.hpp:2: only src/fiber", "src/fiber/c.cpp:1: only src/hosts", "src/hosts/d.cpp:1: only src/fiber",
+             "src/loop/a.cpp:1: only src/ssl",
              "src/ssl/b.cpp:1: only src/fiber"]),
     }
     wrong = []
