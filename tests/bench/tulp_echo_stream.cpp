@@ -1,9 +1,9 @@
 // tulp's streams in the echo comparison: one fiber a connection.
 //
-//   tulp_echo_stream [--into] [CHAIN_FILE KEY_FILE] PORT
+//   tulp_echo_stream [--host uv|asio|glib] [--into] [CHAIN_FILE KEY_FILE] PORT
 //
-// Prints "port N".  With --into it reads into memory of its own, not std::string; with a certificate and its key it speaks
-// TLS.
+// Prints "port N".  With --host its loop runs in that one's; with --into it reads into memory of its own, not std::string;
+// with a certificate and its key it speaks TLS.
 #include <tulp/tulp.hpp>
 
 #include <cstddef>
@@ -16,6 +16,8 @@
 #include <string_view>
 #include <system_error>
 #include <utility>
+
+#include "support/hosts.hpp"
 
 namespace {
 
@@ -47,6 +49,10 @@ void until_gone(tulp::StreamReader reader, tulp::StreamWriter writer) {
 
 int main(int argc, char** argv) {
   std::span<char*> arguments(argv + 1, static_cast<std::size_t>(argc - 1));
+  if (arguments.size() > 1 && std::string_view(arguments[0]) == "--host") {
+    tulp::set_event_loop_policy(tulp::test::make_host_policy(arguments[1]));
+    arguments = arguments.subspan(2);
+  }
   auto handler = until_gone<echo>;
   if (!arguments.empty() && std::string_view(arguments[0]) == "--into") {
     handler = until_gone<echo_into>;

@@ -5,6 +5,7 @@
 #include <memory>
 #include <thread>
 
+#include "support/hosts.hpp"
 #include "support/loops.hpp"
 #include "support/process.hpp"
 
@@ -39,7 +40,7 @@ TEST_CASE("the main thread gets a loop that the policy makes and owns, always th
   EventLoop& loop = get_event_loop();
   CHECK(&get_event_loop() == &loop);
   CHECK(loop.run_until_complete([] { return 1; }) == 1);
-  set_event_loop_policy(nullptr);  // a new policy: the loop is gone
+  set_suite_policy();  // a new one: the loop is gone
 }
 
 TEST_CASE("another thread has no loop until it sets one: InvalidStateError, never null") {
@@ -97,6 +98,7 @@ TEST_CASE("a policy of one's own decides about every loop; null brings back the 
   set_event_loop_policy(nullptr);
   CHECK(dynamic_cast<PollEventLoop*>(new_event_loop().get()) == nullptr);
   CHECK(made == 2);
+  set_suite_policy();
 }
 
 TEST_CASE("a program that ends with tasks on the policy's loop ends quietly") {

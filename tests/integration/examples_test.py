@@ -86,6 +86,25 @@ class Examples(unittest.TestCase):
     def test_virtual_time(self):
         self.assertEqual(output_of("virtual_time"), "20 times 17 minutes have passed\n")
 
+    def test_guest_poll(self):
+        self.assertEqual(output_of("guest_poll").splitlines(),
+                         [line for word in ("one", "two", "three")
+                          for line in (f"the host has heard: {word}", f"and tells its guest: {word}")]
+                         + ["both have ended"])
+
+    @unittest.skipUnless((FOLDER / "guest_glib").exists(), "GLib is not here")
+    def test_guest_glib(self):
+        self.assertEqual(sorted(output_of("guest_glib").splitlines()),
+                         sorted(f"{line}" for n in (1, 2, 3) for line in (f"GLib asks: {n} squared?", f"tulp answers: {n * n}")))
+
+    @unittest.skipUnless((FOLDER / "one_loop").exists(), "libuv or Boost.Asio is not here")
+    def test_one_loop(self):
+        lines = output_of("one_loop").splitlines()
+        for speaker, texts in {"libuv: ": ["tick 1", "tick 2", "tick 3"], "protocol: ": ["HELLO 1", "HELLO 2", "HELLO 3"],
+                               "fiber: ": ["HELLO 1", "HELLO 2", "HELLO 3"]}.items():
+            self.assertEqual([line for line in lines if line.startswith(speaker)], [speaker + text for text in texts])
+        self.assertEqual(len(lines), 9)
+
     def test_echo(self):
         for name in "echo_stream", "tcp_echo":
             with self.subTest(name), running(name) as port:

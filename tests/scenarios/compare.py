@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Plays every scenario on this Python's asyncio and on a loop of tulp's, and reports where the traces differ.
 
-usage: compare.py PROGRAM epoll|poll|select|foreign [SCENARIO...]
+usage: compare.py PROGRAM epoll|poll|select|foreign|uv|asio|glib [SCENARIO...]
 
 A scenario is two functions of one name, in a theme's .py and .cpp; scenario.py says how it is written.
 """

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "scenarios/scenario.hpp"
+#include "support/hosts.hpp"
 #include "support/poll_event_loop.hpp"
 
 namespace {
@@ -17,7 +18,8 @@ std::unique_ptr<EventLoop> make_loop(std::string_view kind) {
   if (kind == "epoll") return new_event_loop({.selector = SelectorKind::epoll});
   if (kind == "poll") return new_event_loop({.selector = SelectorKind::poll});
   if (kind == "select") return new_event_loop({.selector = SelectorKind::select});
-  return std::make_unique<test::PollEventLoop>(test::PollEventLoop::Clock::real);
+  if (kind == "foreign") return std::make_unique<test::PollEventLoop>(test::PollEventLoop::Clock::real);
+  return test::make_host_policy(kind)->new_event_loop({});
 }
 
 void play(const Scenario& scenario, std::string_view kind) {
@@ -39,7 +41,7 @@ void play(const Scenario& scenario, std::string_view kind) {
 
 int main(int argc, char** argv) {
   if (argc < 2) {
-    std::fprintf(stderr, "usage: %s epoll|poll|select|foreign [SCENARIO...]\n", argv[0]);
+    std::fprintf(stderr, "usage: %s epoll|poll|select|foreign|uv|asio|glib [SCENARIO...]\n", argv[0]);
     return 2;
   }
   std::setvbuf(stdout, nullptr, _IOLBF, 0);

@@ -1,6 +1,7 @@
 // LoopTest: a fixture that runs a test's body on every kind of loop, and checks that nothing is left behind.
 #pragma once
 #include <tulp/event_loop.hpp>
+#include <tulp/loop_host.hpp>
 #include <tulp/task.hpp>
 #include <tulp/testing/test_loop.hpp>
 
@@ -13,6 +14,7 @@
 #include <cstdlib>
 #include <exception>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -28,8 +30,20 @@ using namespace std::chrono_literals;
 
 enum class LoopKind { epoll, poll, select, foreign };
 
+/// The host that the suite runs with, TULP_TEST_LOOP, or null: then that host's policy makes every loop (see hosts.cpp),
+/// and each waits by epoll.
+inline const char* tested_host() { return std::getenv("TULP_TEST_LOOP"); }
+
+inline std::vector<LoopKind> loop_kinds() {
+  if (tested_host() != nullptr) return {LoopKind::epoll};
+  return {LoopKind::epoll, LoopKind::poll, LoopKind::select, LoopKind::foreign};
+}
+
 /// For a test that makes its loop by itself.
-inline SelectorKind any_selector() { return GENERATE(SelectorKind::epoll, SelectorKind::poll, SelectorKind::select); }
+inline SelectorKind any_selector() {
+  if (tested_host() != nullptr) return SelectorKind::epoll;
+  return GENERATE(SelectorKind::epoll, SelectorKind::poll, SelectorKind::select);
+}
 
 inline const char* name_of(LoopKind kind) {
   switch (kind) {
@@ -44,7 +58,14 @@ inline const char* name_of(LoopKind kind) {
 /// Whether the suite runs with TULP_SEED: the library's loops are then test loops, which that seed disturbs.
 inline bool is_disturbed() { return std::getenv("TULP_SEED") != nullptr; }
 
+inline std::unique_ptr<EventLoop> make_hosted_loop() {
+  auto loop = new_event_loop();
+  if (host_of(*loop) == nullptr) throw std::logic_error("the suite's policy has been lost");
+  return loop;
+}
+
 inline std::unique_ptr<EventLoop> make_loop(LoopOptions options) {
+  if (tested_host() != nullptr) return make_hosted_loop();
   return is_disturbed() ? testing::new_test_loop({.loop = options}) : new_event_loop(options);
 }
 
@@ -92,11 +113,11 @@ using Trace = std::vector<std::string>;
 /// be pending, and no descriptor may be open and no stack in use that was not before.
 class LoopTest {
  public:
-  LoopTest() : LoopTest(GENERATE(LoopKind::epoll, LoopKind::poll, LoopKind::select, LoopKind::foreign)) {}
+  LoopTest() : LoopTest(GENERATE(from_range(loop_kinds()))) {}
   explicit LoopTest(LoopKind kind)
       : kind_(kind),
         info_(Catch::MessageBuilder("INFO", CATCH_INTERNAL_LINEINFO, Catch::ResultWas::Info)
-              << "the loop is " << name_of(kind)),
+              << "the loop is " << name_of(kind) << (tested_host() != nullptr ? ", in a host" : "")),
         loop_(make_loop(kind)) {
     set_event_loop(loop_.get());
     loop_->set_exception_handler([this](EventLoop&, const ExceptionContext& context) { reports_.push_back(context); });

@@ -1,0 +1,33 @@
+#include "hosts/driver.hpp"
+
+#include <map>
+
+namespace tulp::test {
+namespace {
+
+const std::map<std::string, std::unique_ptr<Driver> (*)()>& drivers() {
+  static const std::map<std::string, std::unique_ptr<Driver> (*)()> all{
+#ifdef TULP_TEST_UV
+      {"uv", make_uv_driver},
+#endif
+#ifdef TULP_TEST_ASIO
+      {"asio", make_asio_driver},
+#endif
+#ifdef TULP_TEST_GLIB
+      {"glib", make_glib_driver},
+#endif
+  };
+  return all;
+}
+
+}  // namespace
+
+std::vector<std::string> driver_names() {
+  std::vector<std::string> names;
+  for (const auto& [name, make] : drivers()) names.push_back(name);
+  return names;
+}
+
+std::unique_ptr<Driver> make_driver(const std::string& name) { return drivers().at(name)(); }
+
+}  // namespace tulp::test
