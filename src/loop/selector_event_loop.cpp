@@ -238,16 +238,16 @@ bool SelectorEventLoop::post_threadsafe(Runnable& entry) noexcept {
 }
 
 void SelectorEventLoop::start_timer(Timer& timer) {
-  timers_.push(timer);
   if (!is_running()) [[unlikely]]
     tell_who_waits();
+  timers_.push(timer);
 }
 
 void SelectorEventLoop::stop_timer(Timer& timer) noexcept {
   if (!timer.is_scheduled()) return;
-  timers_.remove(timer);
   if (!is_running()) [[unlikely]]
     tell_who_waits();
+  timers_.remove(timer);
 }
 
 // Descriptors.

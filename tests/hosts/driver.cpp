@@ -2,6 +2,9 @@
 
 #include <map>
 
+#include "support/hosts.hpp"
+#include "support/leaks.hpp"
+
 namespace tulp::test {
 namespace {
 
@@ -19,6 +22,12 @@ const std::map<std::string, std::unique_ptr<Driver> (*)()>& drivers() {
   };
   return all;
 }
+
+[[maybe_unused]] const bool is_warm = [] {
+  for (const auto& [name, make] : drivers()) warm_up_host(name);
+  accept_open_descriptors();
+  return true;
+}();
 
 }  // namespace
 

@@ -34,14 +34,6 @@ void set_suite_policy() {
   set_event_loop_policy(name != nullptr ? make_host_policy(name) : nullptr);
 }
 
-namespace {
+void warm_up_host(std::string_view name) { make_host_policy(name)->new_event_loop({})->run_once(RunMode::nowait); }
 
-/// Before any test.  A first loop, because what it opens for the whole process is no descriptor that a test has lost.
-[[maybe_unused]] const bool is_policy_set = [] {
-  set_suite_policy();
-  new_event_loop();
-  return true;
-}();
-
-}  // namespace
 }  // namespace tulp::test

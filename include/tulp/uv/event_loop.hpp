@@ -10,7 +10,8 @@ struct uv_loop_s;
 
 namespace tulp::uv {
 
-/// Makes a loop that runs in `host`, which outlives it; null: in a libuv loop of its own.
+/// Makes a loop that runs in `host`, which outlives it; null: in a libuv loop of its own, whose handles the program closes
+/// before the loop ends.
 ///
 /// run_forever() and its kin run both loops.  uv_run() does so too, and returns when neither has anything left to do;
 /// uv_stop() ends it, and nothing else.  As uv_run() is, the loop is not to be run or closed inside a callback of libuv's.
