@@ -181,7 +181,7 @@ void start_waiter(EventLoop& loop, UniqueFunction<void()> wait);
 /// Throws: InvalidStateError - the loop is closed.  Source: asyncio.run_coroutine_threadsafe.
 template <class F>
 [[gnu::noinline]] auto run_threadsafe(EventLoop& loop, F&& f) {
-  using T = std::decay_t<std::invoke_result_t<std::decay_t<F>&>>;
+  using T = detail::TaskResultOf<std::decay_t<F>>;
   using Call = detail::LoopCall<T, std::decay_t<F>>;
   auto call = detail::Ref<Call>::adopt(new Call(loop, TULP_CALLER, std::forward<F>(f)));
   std::future<T> result = call->get_future();

@@ -93,19 +93,53 @@ void dump_tasks_on_signal(int signal);
 
 namespace detail {
 
+/// What a task comes to whose function returns an R.
+template <class R>
+struct TaskResult {
+  using type = R;
+};
+template <class T>
+struct TaskResult<Future<T>> {
+  using type = T;
+};
+template <class T>
+struct TaskResult<Task<T>> {
+  using type = T;
+};
+template <class F, class... Args>
+using TaskResultOf = typename TaskResult<std::decay_t<std::invoke_result_t<F&, Args...>>>::type;
+template <class F, class... Args>
+inline constexpr bool returns_future =
+    !std::is_same_v<TaskResultOf<F, Args...>, std::decay_t<std::invoke_result_t<F&, Args...>>>;
+
+/// What `f(args...)` comes to: of a Future that it returns, as a coroutine does, what that comes to.
+template <class F, class... Args>
+decltype(auto) call_to_the_end(F& f, Args&&... args) {
+  if constexpr (returns_future<F, Args...>)
+    return await(std::invoke(f, std::forward<Args>(args)...));
+  else
+    return std::invoke(f, std::forward<Args>(args)...);
+}
+
 template <class F>
 auto start_task(EventLoop& loop, const TaskOptions& options, const void* caller, F bound) {
-  using T = std::decay_t<std::invoke_result_t<F&>>;
-  loop.check_usable();
-  auto state = Ref<FutureStateOf<T>>::adopt(new TaskState<T, F>(loop, options, caller, std::move(bound)));
-  options.eager ? start_eagerly(*state->task()) : start(*state->task());
-  return Task<T>(std::move(state));
+  if constexpr (returns_future<F>) {
+    auto to_the_end = [bound = std::move(bound)]() mutable { return call_to_the_end(bound); };
+    return start_task(loop, options, caller, std::move(to_the_end));
+  } else {
+    using T = TaskResultOf<F>;
+    loop.check_usable();
+    auto state = Ref<FutureStateOf<T>>::adopt(new TaskState<T, F>(loop, options, caller, std::move(bound)));
+    options.eager ? start_eagerly(*state->task()) : start(*state->task());
+    return Task<T>(std::move(state));
+  }
 }
 
 }  // namespace detail
 
 /// Starts `f(args...)` as a task of this thread's loop.  Its first step is queued, never run inline.  Callable and
-/// arguments are stored decayed; the arguments are moved into the call.
+/// arguments are stored decayed; the arguments are moved into the call.  If `f` returns a Future, as a coroutine does, the
+/// task awaits that, and has its result.
 /// Throws: OsError - no memory for a stack; InvalidStateError - there is no loop, or it is closed.
 /// Source: PEP 3156 "Tasks".
 template <class F, class... Args>

@@ -17,7 +17,7 @@ namespace tulp {
 
 class TaskGroup;
 template <class F>
-auto with_task_group(F&& body) -> std::decay_t<std::invoke_result_t<F&, TaskGroup&>>;
+auto with_task_group(F&& body) -> detail::TaskResultOf<F, TaskGroup&>;
 
 namespace detail {
 
@@ -70,12 +70,20 @@ class TaskGroup : private detail::FutureWatch {
   /// does not count as somebody who waits for the task: whoever awaits the task passes a cancellation on to it.
   /// Throws: InvalidStateError - the group ends because of a failure or of cancel(), or has ended.
   template <class F, class... Args>
-  requires(!std::same_as<std::decay_t<F>, TaskOptions>) [[gnu::noinline]] auto create_task(F&& f, Args&&... args) {
+  requires(!std::same_as<std::decay_t<F>, TaskOptions> && !detail::AnyFuture<std::decay_t<F>>)
+      [[gnu::noinline]] auto create_task(F&& f, Args&&... args) {
     return begin(TaskOptions(), TULP_CALLER, detail::bind_once(std::forward<F>(f), std::forward<Args>(args)...));
   }
   template <class F, class... Args>
   [[gnu::noinline]] auto create_task(TaskOptions options, F&& f, Args&&... args) {
     return begin(options, TULP_CALLER, detail::bind_once(std::forward<F>(f), std::forward<Args>(args)...));
+  }
+
+  /// A coroutine that has been called, or any other Future, as one of the tasks.  Throws: as above, and cancels it then.
+  template <detail::AnyFuture H>
+  H create_task(H future) {
+    admit(*future.state());
+    return future;
   }
 
   /// Starts `f(status)` as a task, and waits until that has called `status.started(value)`; the value.  Only then it is a
@@ -97,7 +105,7 @@ class TaskGroup : private detail::FutureWatch {
 
  private:
   template <class F>
-  friend auto with_task_group(F&& body) -> std::decay_t<std::invoke_result_t<F&, TaskGroup&>>;
+  friend auto with_task_group(F&& body) -> detail::TaskResultOf<F, TaskGroup&>;
   class JoinPark;
 
   TaskGroup();
@@ -110,6 +118,7 @@ class TaskGroup : private detail::FutureWatch {
     return task;
   }
   void check_open() const;
+  void admit(detail::FutureState& future);
   void adopt(detail::FutureState& task);
   void abort(const detail::CancelReason& reason) noexcept;
   /// After the body, which has thrown `error`, or null.
@@ -143,8 +152,8 @@ class TaskGroup : private detail::FutureWatch {
 /// InvalidStateError - outside a task.
 /// Source: asyncio.TaskGroup.
 template <class F>
-auto with_task_group(F&& body) -> std::decay_t<std::invoke_result_t<F&, TaskGroup&>> {
-  using T = std::decay_t<std::invoke_result_t<F&, TaskGroup&>>;
+auto with_task_group(F&& body) -> detail::TaskResultOf<F, TaskGroup&> {
+  using T = detail::TaskResultOf<F, TaskGroup&>;
   TaskGroup group;
   std::exception_ptr error;
   std::shared_ptr<const ThrowTrace> trace;
@@ -160,11 +169,11 @@ auto with_task_group(F&& body) -> std::decay_t<std::invoke_result_t<F&, TaskGrou
     }
   };
   if constexpr (std::is_void_v<T>) {
-    guarded([&] { std::invoke(body, group); });
+    guarded([&] { detail::call_to_the_end(body, group); });
     group.finish(std::move(error), std::move(trace));
   } else {
     std::optional<T> result;
-    guarded([&] { result.emplace(std::invoke(body, group)); });
+    guarded([&] { result.emplace(detail::call_to_the_end(body, group)); });
     group.finish(std::move(error), std::move(trace));
     if (!result) throw FutureCancelledError("the task group was cancelled before its body had a result");
     return std::move(*result);
@@ -191,7 +200,7 @@ T TaskGroup::start(F&& f) {
     State& state = *starting.state;
     TaskStatus<T> status{detail::Ref<detail::FutureStateOf<T>>(starting.state)};
     try {
-      std::invoke(f, status);
+      detail::call_to_the_end(f, status);
     } catch (const CancelledError&) {
       throw;
     } catch (const detail::ThrowWatch&) {

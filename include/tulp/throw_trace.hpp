@@ -32,6 +32,9 @@ class ThrowWatch {
 /// What lies outside of `outermost` is left out: a return address of the function that has caught it, or null.
 std::shared_ptr<const ThrowTrace> take_throw_trace(const std::exception_ptr& error,
                                                    const void* outermost = nullptr) noexcept;
+/// `before`, which may be null, of an error that an await at the return address `awaited_at` throws on.
+std::shared_ptr<const ThrowTrace> trace_through(std::shared_ptr<const ThrowTrace> before,
+                                                const void* awaited_at) noexcept;
 /// Throws `error`, of which `trace` is known; may be null.
 [[noreturn]] void rethrow(std::exception_ptr error, const std::shared_ptr<const ThrowTrace>& trace);
 

@@ -62,9 +62,9 @@ class TimeoutScope final : public Timeout {
 template <class F>
 decltype(auto) call_with(Timeout& timeout, F& fn) {
   if constexpr (std::invocable<F&, Timeout&>)
-    return std::invoke(fn, timeout);
+    return call_to_the_end(fn, timeout);
   else
-    return std::invoke(fn);
+    return call_to_the_end(fn);
 }
 
 template <class Limit, class F>
@@ -84,7 +84,8 @@ void wait_within(FutureState& future, Duration limit);
 }  // namespace detail
 
 /// Calls `fn()`, or `fn(timeout)` if it takes a Timeout&, which has to end within `limit`.  If it does not, it is cancelled
-/// at its park.  Limits may be nested; each knows its own cancellation from others.
+/// at its park.  Limits may be nested; each knows its own cancellation from others.  If `fn` returns a Future, as a coroutine
+/// does, that is awaited within the limit.
 /// Parks: as `fn` does.  A result that was obtained in time is returned, even if the limit passed meanwhile.
 /// Cancel: as `fn`; a cancellation from outside stays one, also if the limit passes with it.
 /// Throws: TimeoutError - the limit has passed; what `fn` throws; InvalidStateError - outside a task.

@@ -8,9 +8,11 @@
 #include <tulp/concurrent_future.hpp>
 #include <tulp/condition.hpp>
 #include <tulp/context_var.hpp>
+#include <tulp/coroutine.hpp>
 #include <tulp/datagram.hpp>
 #include <tulp/datagram_socket.hpp>
 #include <tulp/datagram_transport.hpp>
+#include <tulp/delay.hpp>
 #include <tulp/duration.hpp>
 #include <tulp/error.hpp>
 #include <tulp/event.hpp>

@@ -99,6 +99,12 @@ CallStack without_catcher(std::span<const void* const> stack, const void* outerm
   return CallStack(stack.begin(), end);
 }
 
+std::shared_ptr<const ThrowTrace> with_await(const std::shared_ptr<const ThrowTrace>& before, CallStack stack) {
+  auto trace = before != nullptr ? std::make_shared<ThrowTrace>(*before) : std::make_shared<ThrowTrace>();
+  if (trace->awaited_at.size() < most_awaits) trace->awaited_at.push_back(std::move(stack));
+  return trace;
+}
+
 }  // namespace
 
 void remember_throw(const void* object) noexcept {
@@ -128,10 +134,16 @@ std::shared_ptr<const ThrowTrace> take_throw_trace(const std::exception_ptr& err
   try {
     if (!flight->is_rethrown)
       return std::make_shared<ThrowTrace>(ThrowTrace{without_catcher(flight->stack(), outermost), {}});
-    auto trace = before != nullptr ? std::make_shared<ThrowTrace>(*before) : std::make_shared<ThrowTrace>();
-    if (trace->awaited_at.size() < most_awaits)
-      trace->awaited_at.push_back(without_catcher(flight->stack(), outermost));
-    return trace;
+    return with_await(before, without_catcher(flight->stack(), outermost));
+  } catch (const std::bad_alloc&) {
+    return before;
+  }
+}
+
+std::shared_ptr<const ThrowTrace> trace_through(std::shared_ptr<const ThrowTrace> before,
+                                                const void* awaited_at) noexcept {
+  try {
+    return with_await(before, {awaited_at});
   } catch (const std::bad_alloc&) {
     return before;
   }

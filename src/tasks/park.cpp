@@ -30,7 +30,7 @@ namespace {
 /// A first step that runs inside another flow, which goes on when the step leaves its fiber.
 struct EagerStep {
   Fiber& creators_flow;
-  TaskControl* creator;  // null: a callback on the loop's stack
+  TaskControl* creator;  // null: a callback on the loop's stack, where a coroutine may run as well
   EagerStep* outer;
 };
 [[gnu::tls_model("initial-exec")]] constinit thread_local EagerStep* eager_step = nullptr;
@@ -55,7 +55,7 @@ void FiberPools::on_fork() noexcept {
 Fiber& Scheduler::enter(TaskControl& task) noexcept {
   running = &task;
   if (task.fiber_ == nullptr) {
-    task.fiber_ = &task.pool_.take();
+    task.fiber_ = &task.pool_->take();
     task.fiber_->user = &task;
   }
   return *task.fiber_;
@@ -69,8 +69,9 @@ void Scheduler::step(TaskControl& task) noexcept {
 }
 
 bool Scheduler::begin_here(TaskControl& task) noexcept {
-  if (get_running_loop() != &task.loop() || (running == nullptr && is_on_fiber)) return false;
-  EagerStep step{running != nullptr ? *running->fiber_ : loop_flow, running, eager_step};
+  Fiber* const fiber = running != nullptr ? running->fiber_ : nullptr;
+  if (get_running_loop() != &task.loop() || (fiber == nullptr && is_on_fiber)) return false;
+  EagerStep step{fiber != nullptr ? *fiber : loop_flow, running, eager_step};
   eager_step = &step;
   const bool was_on_fiber = std::exchange(is_on_fiber, true);
   step.creators_flow.switch_to(enter(task));
@@ -105,7 +106,7 @@ void Scheduler::entry(Fiber& self) noexcept {
   for (;;) {
     set_default_floating_point();
     auto task = Ref<FutureState>::adopt(&running->state());  // what start() gave to the loop
-    FiberPool& pool = running->pool_;
+    FiberPool& pool = *running->pool_;
     EventLoop& loop = running->loop();
     running->execute();
     if (loop.belongs_to_parent()) end_forked_process(*task);
@@ -141,5 +142,13 @@ void park(Park& park) {
 
 CallbackScope::CallbackScope() noexcept : interrupted_(std::exchange(running, nullptr)) {}
 CallbackScope::~CallbackScope() { running = interrupted_; }
+
+StepScope::StepScope(TaskControl& task) noexcept : task_(task), interrupted_(std::exchange(running, &task)) {
+  if (interrupted_ != nullptr) task.fiber_ = interrupted_->fiber_;
+}
+StepScope::~StepScope() {
+  task_.fiber_ = nullptr;
+  running = interrupted_;
+}
 
 }  // namespace tulp::detail

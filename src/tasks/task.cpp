@@ -28,17 +28,26 @@ std::size_t stack_size_of(const TaskOptions& options) {
 TaskControl::TaskControl(EventLoop& loop, FutureState& state, const TaskOptions& options)
     : Runnable(Kind::task_step),
       state_(state),
-      pool_(loop.service<FiberPools>().of_size(stack_size_of(options))),
-      stack_size_bytes_(pool_.stack_size_bytes()),
+      pool_(&loop.service<FiberPools>().of_size(stack_size_of(options))),
+      stack_size_bytes_(pool_->stack_size_bytes()),
       created_(loop.recent_time()),
       number_(loop.next_task_number()) {
   if (!options.name.empty()) set_name(options.name);
 }
 
+TaskControl::TaskControl(EventLoop& loop, FutureState& state)
+    : Runnable(Kind::callback),
+      state_(state),
+      pool_(nullptr),
+      stack_size_bytes_(0),
+      created_(loop.recent_time()),
+      number_(loop.next_task_number()),
+      no_park_depth_(1) {}
+
 TaskControl::~TaskControl() = default;
 
 void adopt_by_loop(TaskControl& task) {
-  task.pool_.reserve();
+  if (task.pool_ != nullptr) task.pool_->reserve();
   task.state_.add_ref();  // the loop's, until the task ends
   task.loop().tasks().push_back(task);
 }
@@ -75,7 +84,7 @@ FiberLabel TaskControl::label(std::span<char> buffer) const noexcept {
 }
 
 std::size_t TaskControl::stack_high_water_bytes() const noexcept {
-  return fiber_ != nullptr ? fiber_->stack().high_water_bytes() : 0;
+  return fiber_ != nullptr && pool_ != nullptr ? fiber_->stack().high_water_bytes() : 0;
 }
 
 CallStack TaskControl::call_stack() const {
@@ -231,14 +240,25 @@ void throw_if_cancelled() {
   if (me.is_cancel_pending_ && me.shield_depth_ == 0 && !is_unwinding()) me.throw_cancelled();
 }
 
+TaskControl& require_running_task(const char* function) {
+  TaskControl* task = running_task();
+  if (task == nullptr)
+    throw InvalidStateError(std::string(function) + " needs a task: this is a callback, or no loop runs");
+  return *task;
+}
+
 TaskControl& require_task(const char* function) {
   TaskControl* task = running_task();
   if (task == nullptr)
     throw InvalidStateError(std::string(function) +
                             "() may park and thus needs a task: it was called outside a fiber, in a "
                             "callback, or in a child process");
-  if (task->no_park_depth_ != 0) [[unlikely]]
+  if (task->no_park_depth_ != 0) [[unlikely]] {
+    if (task->pool_ == nullptr)
+      throw InvalidStateError(std::string(function) +
+                              "() may park, and was called in a coroutine, which has no fiber: co_await in_fiber(...)");
     throw InvalidStateError(std::string(function) + "() may park, and was called inside a no_park_scope");
+  }
   return *task;
 }
 
@@ -246,34 +266,21 @@ TaskControl& require_task(const char* function) {
 
 bool Park::pass_on(const CancelReason&, TaskControl*&) noexcept { return false; }
 
-namespace {
+FuturePark::FuturePark(TaskControl& me, FutureState& future) noexcept : Waiter(me), future_(future) {}
 
-class FuturePark final : public Park, public Waiter {
- public:
-  FuturePark(TaskControl& me, FutureState& future) noexcept : Waiter(me), future_(future) {}
+bool FuturePark::pass_on(const CancelReason& reason, TaskControl*& next) noexcept {
+  if (future_.is_awaited_by_others(this)) return false;
+  is_passed_on_ = true;
+  next = future_.task();
+  if (next == nullptr) future_.cancel(reason);
+  return true;
+}
 
-  void undo() noexcept override { unlink(); }
-  bool pass_on(const CancelReason& reason, TaskControl*& next) noexcept override {
-    if (future_.is_awaited_by_others(this)) return false;
-    is_passed_on_ = true;
-    next = future_.task();
-    if (next == nullptr) future_.cancel(reason);
-    return true;
-  }
-  TaskControl* awaited_task() const noexcept override { return future_.task(); }
-  std::string description() const override {
-    const void* place = future_.created_at();
-    if (future_.task() != nullptr || place == nullptr) return future_.description();
-    return future_.description() + " created at " + describe_code_address(place);
-  }
-  bool is_passed_on() const noexcept { return is_passed_on_; }
-
- private:
-  FutureState& future_;
-  bool is_passed_on_ = false;
-};
-
-}  // namespace
+std::string FuturePark::description() const {
+  const void* place = future_.created_at();
+  if (future_.task() != nullptr || place == nullptr) return future_.description();
+  return future_.description() + " created at " + describe_code_address(place);
+}
 
 TaskControl* TaskControl::awaited_task() const noexcept { return park_ != nullptr ? park_->awaited_task() : nullptr; }
 
@@ -295,7 +302,10 @@ void check_for_cycle(const TaskControl& me, const FutureState& future, const cha
 }  // namespace
 
 void check_awaitable(const FutureState& future, const char* function) {
-  const TaskControl& me = require_task(function);
+  check_awaitable(require_task(function), future, function);
+}
+
+void check_awaitable(const TaskControl& me, const FutureState& future, const char* function) {
   if (&future.loop() != &me.loop())
     throw InvalidStateError(std::string(function) + ": the future belongs to a different event loop");
   if (&future == &me.state()) throw InvalidStateError(std::string(function) + ": a task cannot wait for itself");
@@ -309,7 +319,7 @@ void wait_until_done(FutureState& future) {
   FuturePark wait(me, future);
   future.add_waiter(wait);
   park(wait);
-  if (wait.is_passed_on() && future.status() == FutureState::Status::cancelled) me.throw_cancelled();
+  if (wait.was_cancelled()) me.throw_cancelled();
 }
 
 }  // namespace detail
@@ -333,7 +343,7 @@ no_park_scope::~no_park_scope() {
   if (task_ != nullptr) task_->allow_parks();
 }
 
-CancelShield::CancelShield() : task_(detail::require_task("CancelShield")) { task_.shield(); }
+CancelShield::CancelShield() : task_(detail::require_running_task("CancelShield")) { task_.shield(); }
 CancelShield::~CancelShield() { task_.unshield(); }
 
 }  // namespace tulp

@@ -63,6 +63,18 @@ void TaskGroup::check_open() const {
   if (is_aborting_) throw InvalidStateError("the task group is ending");
 }
 
+void TaskGroup::admit(FutureState& future) {
+  try {
+    check_open();
+    if (&future.loop() != &parent_.loop())
+      throw InvalidStateError("TaskGroup::create_task: the future belongs to a different event loop");
+  } catch (const InvalidStateError&) {
+    future.cancel(CancelReason("its task group does not take it"));
+    throw;
+  }
+  adopt(future);
+}
+
 void TaskGroup::adopt(FutureState& task) {
   watch(task, 0, detail::Waiter::Role::looks_on);
   ++running_count_;
@@ -88,7 +100,7 @@ void TaskGroup::on_end(Ref<FutureState> task, std::size_t) noexcept {
     was_task_cancelled_ = true;
   } else if (task->status() == FutureState::Status::failed) {
     const std::exception_ptr error = task->exception();
-    if (task->task()->cancelling() > 0 && is_a<FutureCancelledError>(error)) {
+    if (task->task() != nullptr && task->task()->cancelling() > 0 && is_a<FutureCancelledError>(error)) {
       was_task_cancelled_ = true;
     } else {
       keep(error, task->trace());

@@ -43,7 +43,57 @@ void cancel_everywhere(Start start, Check check) {
 
 using Tasks = std::vector<Task<>>;
 
+struct Counts {
+  Lock lock;
+  int inside = 0, running = 0;
+};
+Future<int> yield_times(Counts& counts, int times) {
+  ++counts.running;
+  const AtEnd leave{[&] { --counts.running; }};
+  for (int i = 0; i < times; ++i) co_await yield();
+  co_return times;
+}
+Task<> take_turns(Counts& counts) {
+  for (int round = 0; round < 2; ++round) {
+    co_await in_fiber([&] {
+      const std::lock_guard guard(counts.lock);
+      const AtEnd leave{[&] { --counts.inside; }};
+      CHECK(++counts.inside == 1);
+      sleep(0s);
+    });
+    co_await yield_times(counts, 1);
+  }
+}
+Task<> gather_some(Counts& counts) {
+  {
+    const AtEnd check{[&] { CHECK(counts.running == 0); }};
+    co_await gather(yield_times(counts, 2), yield_times(counts, 1));
+  }
+  const int sum = co_await create_task([&] { return await(yield_times(counts, 1)) + await(yield_times(counts, 2)); });
+  CHECK(sum == 3);
+}
+
 }  // namespace
+
+TEST_CASE_METHOD(LoopTest, "cancelled everywhere: coroutines that await fibers that await coroutines") {
+  run([] {
+    std::unique_ptr<Counts> counts;
+    const auto start = [&] {
+      counts = std::make_unique<Counts>();
+      Tasks tasks{take_turns(*counts), take_turns(*counts), gather_some(*counts)};
+      tasks.push_back(create_task([&] {
+        const std::lock_guard guard(counts->lock);
+        await(yield_times(*counts, 2));
+      }));
+      return tasks;
+    };
+    cancel_everywhere(start, [&](const Tasks&, std::size_t) {
+      CHECK_FALSE(counts->lock.locked());
+      CHECK(counts->inside == 0);
+      CHECK(counts->running == 0);
+    });
+  });
+}
 
 TEST_CASE_METHOD(LoopTest, "cancelled everywhere: tasks that hand a lock around") {
   run([] {

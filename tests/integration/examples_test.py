@@ -56,6 +56,11 @@ class Examples(unittest.TestCase):
         self.assertEqual(output_of("hello_task"),
                          "hello hare\nhello tortoise\ntortoise and hare have been greeted\n")
 
+    def test_coroutines(self):
+        self.assertEqual(output_of("coroutines"),
+                         "hello hare\nhello tortoise\nhare and tortoise have been greeted\nthe snail is not here yet\n"
+                         "a thread has added: 42\n")
+
     def test_crawl(self):
         pages = {"/": '<a href="/a"><a href="/b">', "/a": '<a href="/b"><a href="/gone#x"><a href="//elsewhere/">', "/b": ""}
 

@@ -21,7 +21,7 @@ LAYOUTS = {
 }
 
 # What a task waits for, by the class of its Park.
-WISHES = {"TimerPark": "its timer", "YieldPark": "its next turn", "Getter": "an item from a queue",
+WISHES = {"TimerPark": "its timer", "YieldPark": "its next turn", "YieldAwaiter": "its next turn", "Getter": "an item from a queue",
           "Putter": "room in a queue", "ReadPark": "data to read", "FeedPark": "room to write",
           "ChannelPark": "its datagram socket", "ThreadPark": "a call in another thread", "ConnectRace": "a connection"}
 
@@ -120,6 +120,7 @@ class Task:
         name = control["name_"].address.cast(gdb.lookup_type("std::string").pointer().pointer()).dereference()
         self.name = text_of(name.dereference()) if int(name) else f"Task-{self.number}"
         self.fiber = control["fiber_"]
+        self.is_coroutine = not int(control["pool_"])
 
     def thread(self):
         """The thread that runs on the task's stack, or none."""
@@ -162,6 +163,8 @@ class Task:
         return WISHES.get(name, name)
 
     def state(self, tasks):
+        if self.is_coroutine:
+            return f"is a coroutine, waits for {self.wish(tasks)}" if self.park() is not None else "is a coroutine"
         if not int(self.fiber):
             return "has not begun"
         thread = self.thread()
@@ -170,7 +173,7 @@ class Task:
         return f"waits for {self.wish(tasks)}" if self.park() is not None else "is ready to go on"
 
     def backtrace(self):
-        if not int(self.fiber):
+        if self.is_coroutine or not int(self.fiber):
             return ""
         thread = self.thread()
         if thread is None:

@@ -53,10 +53,30 @@ class Park {
   ~Park() = default;
 };
 
-/// A fiber's side of a task.  As a Runnable it is the task's next step; the loop owns it from its creation to its end.
+/// Waits for the end of a future, and passes a cancellation on to it, unless somebody else waits for it too.
+class FuturePark : public Park, public Waiter {
+ public:
+  FuturePark(TaskControl& me, FutureState& future) noexcept;
+  FutureState& future() const noexcept { return future_; }
+  /// The cancellation that has come of the future was that of this wait.
+  bool was_cancelled() const noexcept { return is_passed_on_ && future_.status() == FutureState::Status::cancelled; }
+
+  void undo() noexcept override { unlink(); }
+  bool pass_on(const CancelReason& reason, TaskControl*& next) noexcept override;
+  TaskControl* awaited_task() const noexcept override { return future_.task(); }
+  std::string description() const override;
+
+ private:
+  FutureState& future_;
+  bool is_passed_on_ = false;
+};
+
+/// What runs as a task: how it is cancelled, and what it waits for.  It has a fiber, or is a coroutine.  As a Runnable it
+/// is the task's next step; the loop owns it from its creation to its end.
 class TaskControl : public Runnable, public ListHook<TaskControl> {
  public:
-  /// `state` need not be constructed yet.
+  static constexpr const char* kind_of_task = "task";
+  /// On a fiber.  `state` need not be constructed yet.
   TaskControl(EventLoop& loop, FutureState& state, const TaskOptions& options);
 
   FutureState& state() const noexcept { return state_; }
@@ -68,10 +88,10 @@ class TaskControl : public Runnable, public ListHook<TaskControl> {
   TimePoint created() const noexcept { return created_; }
   /// What the task waits for while it is parked, and nothing has woken it; else null.
   const Park* park() const noexcept { return is_queued() ? nullptr : park_; }
-  bool has_begun() const noexcept { return fiber_ != nullptr; }
+  virtual bool has_begun() const noexcept { return fiber_ != nullptr; }
   /// The stack of the task, innermost first, from where it is parked, or runs and calls this; empty before the first step,
   /// and where too little of the stack is left to look from.
-  CallStack call_stack() const;
+  virtual CallStack call_stack() const;
   unsigned cancelling() const noexcept { return cancel_request_count_; }
   unsigned uncancel() noexcept;
   void forget_pending_cancel() noexcept { is_cancel_pending_ = false; }
@@ -92,11 +112,13 @@ class TaskControl : public Runnable, public ListHook<TaskControl> {
   void forbid_parks() noexcept { ++no_park_depth_; }
   void allow_parks() noexcept { --no_park_depth_; }
 
-  void run() noexcept final;
+  void run() noexcept override;
   void discard() noexcept final;
   Origin origin() const final { return {.what = state_.description(), .created_at = state_.created_at()}; }
 
  protected:
+  /// Without a fiber: nothing in it may park.
+  TaskControl(EventLoop& loop, FutureState& state);
   ~TaskControl();
   virtual void call() = 0;
   virtual void destroy_callable() = 0;
@@ -104,6 +126,8 @@ class TaskControl : public Runnable, public ListHook<TaskControl> {
 
  private:
   friend class Scheduler;
+  friend class StepScope;
+  friend class CoroutineControl;
   friend void start(TaskControl& task);
   friend void start_eagerly(TaskControl& task);
   friend void adopt_by_loop(TaskControl& task);
@@ -130,9 +154,9 @@ class TaskControl : public Runnable, public ListHook<TaskControl> {
   void conclude(FutureState::Status status, Failure failure, CancelReason reason) noexcept;
 
   FutureState& state_;
-  FiberPool& pool_;  // of the loop; gone with it
+  FiberPool* pool_;  // of the loop; gone with it.  Null: a coroutine
   std::size_t stack_size_bytes_;
-  Fiber* fiber_ = nullptr;  // from the first step to the end
+  Fiber* fiber_ = nullptr;  // from the first step to the end; the one that a coroutine's step runs on, if any does
   Park* park_ = nullptr;    // while parked
   TimePoint created_;       // by the loop's coarse time
   std::uint64_t number_;
@@ -161,7 +185,10 @@ void start_eagerly(TaskControl& task);
 TaskControl* running_task() noexcept;
 /// Where its context is; null outside a task.
 Ref<Context>* context_of_running_task() noexcept;
-/// The same, for functions that may park.  Throws: InvalidStateError - outside a task, or inside a no_park_scope.
+/// The same, for functions that do something with the task and do not park.  Throws: InvalidStateError - outside a task.
+TaskControl& require_running_task(const char* function);
+/// The same, for functions that may park.  Throws: InvalidStateError - outside a task, in a coroutine, or inside a
+/// no_park_scope.
 TaskControl& require_task(const char* function);
 
 // The only functions that leave a fiber.
@@ -179,6 +206,8 @@ void begin_operation(TaskControl& me);
 void yield_now();
 /// Throws: InvalidStateError - outside a task, another loop's future, the task's own, or one that waits for this task.
 void check_awaitable(const FutureState& future, const char* function);
+/// The same for the task `me`, in which this is.
+void check_awaitable(const TaskControl& me, const FutureState& future, const char* function);
 /// Parks until `future` is done, whatever its end; returns at once if it is.
 /// Throws: InvalidStateError - outside a task, another loop's future, or the task's own; CancelledError.
 void wait_until_done(FutureState& future);
@@ -192,6 +221,19 @@ class CallbackScope {
   ~CallbackScope();
 
  private:
+  TaskControl* interrupted_;
+};
+
+/// A step of `task`, a coroutine, on whatever stack this is.
+class StepScope {
+ public:
+  explicit StepScope(TaskControl& task) noexcept;
+  StepScope(const StepScope&) = delete;
+  StepScope& operator=(const StepScope&) = delete;
+  ~StepScope();
+
+ private:
+  TaskControl& task_;
   TaskControl* interrupted_;
 };
 

@@ -11,20 +11,40 @@
 
 namespace tulp::detail {
 
-/// One allocation: the future's state, the value, the task's control block and the callable.  The control block comes
-/// first, so that call() needs no thunk, which would have no line in a stack trace.
+/// A task's control block and the state of the future that it fulfils.  The control block comes first, so that call() needs
+/// no thunk, which would have no line in a stack trace.
+template <class T, class Control>
+class TaskStateOf : public Control, public FutureStateOf<T> {
+ public:
+  TaskControl* task() const noexcept final { return const_cast<TaskStateOf*>(this); }
+  std::string description() const final { return Control::kind_of_task + (" '" + this->name()) + "'"; }
+  bool cancel(CancelReason reason) final {
+    return this->is_done() ? FutureState::cancel(std::move(reason)) : this->request_cancel(std::move(reason));
+  }
+
+ protected:
+  template <class... Options>
+  TaskStateOf(EventLoop& loop, const void* created_at, const Options&... options)
+      : Control(loop, *this, options...), FutureStateOf<T>(loop, created_at) {}
+
+ private:
+  void end(FutureState::Status status, CancelReason reason) noexcept final {
+    if (status == FutureState::Status::cancelled) {
+      if constexpr (!std::is_void_v<T>) this->value_.reset();
+      this->finish_cancelled(std::move(reason));
+    } else {
+      this->finish(status);
+    }
+  }
+};
+
+/// One allocation: the future's state, the value, the task's control block and the callable.
 template <class T, class F>
-class TaskState final : public TaskControl, public FutureStateOf<T> {
+class TaskState final : public TaskStateOf<T, TaskControl> {
  public:
   template <class G>
   TaskState(EventLoop& loop, const TaskOptions& options, const void* created_at, G&& callable)
-      : TaskControl(loop, *this, options), FutureStateOf<T>(loop, created_at), callable_(std::forward<G>(callable)) {}
-
-  TaskControl* task() const noexcept override { return const_cast<TaskState*>(this); }
-  std::string description() const override { return "task '" + name() + "'"; }
-  bool cancel(CancelReason reason) override {
-    return this->is_done() ? FutureState::cancel(std::move(reason)) : request_cancel(std::move(reason));
-  }
+      : TaskStateOf<T, TaskControl>(loop, created_at, options), callable_(std::forward<G>(callable)) {}
 
  private:
   void call() override {
@@ -34,14 +54,6 @@ class TaskState final : public TaskControl, public FutureStateOf<T> {
       this->value_.emplace(std::invoke(*callable_));
   }
   void destroy_callable() override { callable_.reset(); }
-  void end(FutureState::Status status, CancelReason reason) noexcept override {
-    if (status == FutureState::Status::cancelled) {
-      if constexpr (!std::is_void_v<T>) this->value_.reset();
-      this->finish_cancelled(std::move(reason));
-    } else {
-      this->finish(status);
-    }
-  }
   std::optional<F> callable_;
 };
 
