@@ -19,6 +19,7 @@
 // The parameters of a coroutine are what it keeps: one that takes a reference needs that to live on until its end, and so
 // does a coroutine that is a lambda with captures need the lambda (create_task, run and TaskGroup::create_task keep what
 // they are given).  Destructors and handlers cannot co_await; CancelShield is for the cleanup behind a handler.
+// g++ 12 destroys twice what a conditional expression in a co_await makes (`co_await (a ? f() : g())`): use an if.
 #pragma once
 #include <tulp/delay.hpp>
 #include <tulp/detail/coroutine_state.hpp>

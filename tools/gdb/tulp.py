@@ -21,9 +21,10 @@ LAYOUTS = {
 }
 
 # What a task waits for, by the class of its Park.
-WISHES = {"TimerPark": "its timer", "YieldPark": "its next turn", "YieldAwaiter": "its next turn", "Getter": "an item from a queue",
-          "Putter": "room in a queue", "ReadPark": "data to read", "FeedPark": "room to write",
-          "ChannelPark": "its datagram socket", "ThreadPark": "a call in another thread", "ConnectRace": "a connection"}
+WISHES = {"TimerPark": "its timer", "YieldPark": "its next turn", "YieldAwaiter": "its next turn",
+          "Getter": "an item from a queue", "Putter": "room in a queue", "ReadPark": "data to read",
+          "FeedPark": "room to write", "ChannelPark": "its datagram socket", "ThreadPark": "a call in another thread",
+          "ConnectRace": "a connection"}
 
 
 def layout_of(architecture):
