@@ -149,10 +149,12 @@ struct Readiness {
 /// In mode `once` (descriptors that tulp owns) the watch is added when the descriptor is born and removed before it is
 /// closed; arm() asks to queue a Runnable once when the direction is ready again.  A hint for each direction remembers
 /// whether trying is worth a system call.  In mode `level` (descriptors of the user) the target is queued in each
-/// iteration in which the direction is ready.
+/// iteration in which the direction is ready.  In mode `single` (those of the user, for one wait) it is queued once, as in
+/// `once`, but the program may close the descriptor at any time: a loop that learns that the number is another file's by
+/// now sets was_replaced.
 class FdWatch {
  public:
-  enum class Mode : std::uint8_t { once, level };
+  enum class Mode : std::uint8_t { once, level, single };
 
   FdWatch(int fd, Mode mode) noexcept : fd_(fd), mode_(mode) {}
   FdWatch(const FdWatch&) = delete;
@@ -193,6 +195,9 @@ class FdWatch {
   void notify(EventLoop& loop, Readiness readiness) noexcept;
   /// Set by a loop whose back end reports each edge by itself, so that arm() need not tell it.
   bool is_edge_triggered = false;
+  /// Of mode `single`: whoever waited before waits for a file that has gone; the number is another one's, which is watched
+  /// now, or has been taken over by a watch of mode `once`.
+  bool was_replaced = false;
   /// False for what only watches over the program, so that a loop which has nothing else to wait for is stuck.
   bool keeps_loop_going = true;
 

@@ -1,6 +1,8 @@
 #include "base/sys.hpp"
 
+#include <dlfcn.h>
 #include <fcntl.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -20,10 +22,13 @@
 #include <sys/sendfile.h>
 #endif
 
+#include "base/blocking_library.hpp"
+
 namespace tulp {
 namespace {
 
 int open_existing(const char* path, int flags) { return ::open(path, flags); }
+int ioctl_int(int fd, unsigned long request, int* argument) { return ::ioctl(fd, request, argument); }
 int fcntl_int(int fd, int command, int argument) { return ::fcntl(fd, command, argument); }
 
 #if !__has_include(<sys/eventfd.h>)
@@ -36,6 +41,34 @@ ssize_t sendfile([[maybe_unused]] int to, [[maybe_unused]] int from, [[maybe_unu
   return ::sendfile(to, from, offset, size);
 #else  // others of that name have other parameters
   return errno = ENOSYS, -1;
+#endif
+}
+
+ssize_t preadv2([[maybe_unused]] int fd, [[maybe_unused]] const iovec* views, [[maybe_unused]] int count,
+                [[maybe_unused]] off_t offset, [[maybe_unused]] int flags) {
+#ifdef __linux__
+  return ::preadv2(fd, views, count, offset, flags);
+#else
+  return errno = ENOSYS, -1;
+#endif
+}
+
+ssize_t pwritev2([[maybe_unused]] int fd, [[maybe_unused]] const iovec* views, [[maybe_unused]] int count,
+                 [[maybe_unused]] off_t offset, [[maybe_unused]] int flags) {
+#ifdef __linux__
+  return ::pwritev2(fd, views, count, offset, flags);
+#else
+  return errno = ENOSYS, -1;
+#endif
+}
+
+int gethostbyname2_r([[maybe_unused]] const char* name, [[maybe_unused]] int family, [[maybe_unused]] hostent* into,
+                     [[maybe_unused]] char* buffer, [[maybe_unused]] size_t size, [[maybe_unused]] hostent** result,
+                     [[maybe_unused]] int* error) {
+#ifdef __GLIBC__
+  return ::gethostbyname2_r(name, family, into, buffer, size, result, error);
+#else
+  return ENOSYS;
 #endif
 }
 
@@ -70,6 +103,12 @@ int pidfd_send_signal(int pidfd, int signal, siginfo_t* info, unsigned flags) {
   constexpr long number = 424;  // on every machine
   return static_cast<int>(::syscall(number, pidfd, signal, info, flags));
 }
+
+/// Linux 5.3; the same.
+int pidfd_open(pid_t process, unsigned flags) {
+  constexpr long number = 434;  // on every machine
+  return static_cast<int>(::syscall(number, process, flags));
+}
 #else
 pid_t start_child(int (*body)(void*), void* argument, void*, int* pidfd) {
   *pidfd = -1;
@@ -79,6 +118,7 @@ pid_t start_child(int (*body)(void*), void* argument, void*, int* pidfd) {
 }
 
 int pidfd_send_signal(int, int, siginfo_t*, unsigned) { return errno = ENOSYS, -1; }
+int pidfd_open(pid_t, unsigned) { return errno = ENOSYS, -1; }
 #endif
 
 }  // namespace
@@ -89,10 +129,13 @@ constinit SystemCalls sys = {
     .readv = ::readv,
     .writev = ::writev,
     .pread = ::pread,
+    .preadv2 = preadv2,
+    .pwritev2 = pwritev2,
     .sendfile = sendfile,
     .open = open_existing,
     .close = ::close,
     .fcntl = fcntl_int,
+    .ioctl = ioctl_int,
     .fstat = ::fstat,
     .lstat = ::lstat,
     .unlink = ::unlink,
@@ -107,6 +150,7 @@ constinit SystemCalls sys = {
     .getsockopt = ::getsockopt,
     .setsockopt = ::setsockopt,
     .recv = ::recv,
+    .recvfrom = ::recvfrom,
     .send = ::send,
     .sendmsg = ::sendmsg,
     .sendto = ::sendto,
@@ -116,9 +160,14 @@ constinit SystemCalls sys = {
     .getaddrinfo = ::getaddrinfo,
     .freeaddrinfo = ::freeaddrinfo,
     .getnameinfo = ::getnameinfo,
+    .gethostbyname2_r = gethostbyname2_r,
     .pthread_create = ::pthread_create,
     .select = ::select,
+    .pselect = ::pselect,
     .poll = ::poll,
+    .ppoll = ::ppoll,
+    .sleep = ::sleep,
+    .clock_nanosleep = ::clock_nanosleep,
     .pipe2 = ::pipe2,
     .eventfd = eventfd,
 #if __has_include(<sys/epoll.h>)
@@ -138,8 +187,47 @@ constinit SystemCalls sys = {
     .sigaction = ::sigaction,
     .start_child = start_child,
     .waitid = ::waitid,
+    .waitpid = ::waitpid,
+    .pidfd_open = pidfd_open,
     .kill = ::kill,
     .pidfd_send_signal = pidfd_send_signal,
 };
+
+namespace {
+
+/// Where tulp-blocking has libc's names, what has been bound above is its: in a task it would park us.  Before all
+/// initialisation, so that nobody has a copy of the table.
+[[gnu::constructor(101)]] void pass_by_blocking_library() noexcept {
+  const auto* library = static_cast<const detail::BlockingLibrary*>(::dlsym(RTLD_DEFAULT, "tulp_blocking_library"));
+  if (library == nullptr) return;
+#define TULP_TAKE_REAL(name) \
+  if (void* const found = library->find_real(#name)) sys.name = reinterpret_cast<decltype(sys.name)>(found);
+  TULP_TAKE_REAL(read)
+  TULP_TAKE_REAL(write)
+  TULP_TAKE_REAL(readv)
+  TULP_TAKE_REAL(writev)
+  TULP_TAKE_REAL(close)
+  TULP_TAKE_REAL(accept4)
+  TULP_TAKE_REAL(connect)
+  TULP_TAKE_REAL(recv)
+  TULP_TAKE_REAL(recvfrom)
+  TULP_TAKE_REAL(recvmsg)
+  TULP_TAKE_REAL(send)
+  TULP_TAKE_REAL(sendto)
+  TULP_TAKE_REAL(sendmsg)
+  TULP_TAKE_REAL(getaddrinfo)
+  TULP_TAKE_REAL(getnameinfo)
+  TULP_TAKE_REAL(select)
+  TULP_TAKE_REAL(pselect)
+  TULP_TAKE_REAL(poll)
+  TULP_TAKE_REAL(ppoll)
+  TULP_TAKE_REAL(sleep)
+  TULP_TAKE_REAL(clock_nanosleep)
+  TULP_TAKE_REAL(epoll_wait)
+  TULP_TAKE_REAL(waitpid)
+#undef TULP_TAKE_REAL
+}
+
+}  // namespace
 
 }  // namespace tulp

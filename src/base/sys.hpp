@@ -2,7 +2,8 @@
 //
 // Every system call of the library goes through this table and never through libc's name, for two reasons: a test puts
 // its own function in, and so makes the k-th call fail, come back short or be interrupted; and libtulp-blocking, which
-// takes over libc's names, must not catch the library itself.  Each entry behaves as its man page says: -1 and errno.
+// takes over libc's names, must not catch the library itself: where that is loaded, these are the real ones.  Each entry
+// behaves as its man page says: -1 and errno.
 #pragma once
 #include <netdb.h>
 #include <poll.h>
@@ -28,10 +29,13 @@ struct SystemCalls {
   ssize_t (*readv)(int, const iovec*, int);
   ssize_t (*writev)(int, const iovec*, int);
   ssize_t (*pread)(int, void*, size_t, off_t);
-  ssize_t (*sendfile)(int, int, off_t*, size_t);  // Linux's; ENOSYS where the system has none
+  ssize_t (*preadv2)(int, const iovec*, int, off_t, int);   // Linux's; ENOSYS where the system has none
+  ssize_t (*pwritev2)(int, const iovec*, int, off_t, int);  // the same
+  ssize_t (*sendfile)(int, int, off_t*, size_t);            // Linux's; ENOSYS where the system has none
   int (*open)(const char*, int);
   int (*close)(int);
   int (*fcntl)(int, int, int);
+  int (*ioctl)(int, unsigned long, int*);
   int (*fstat)(int, struct stat*);
   int (*lstat)(const char*, struct stat*);
   int (*unlink)(const char*);
@@ -47,6 +51,7 @@ struct SystemCalls {
   int (*getsockopt)(int, int, int, void*, socklen_t*);
   int (*setsockopt)(int, int, int, const void*, socklen_t);
   ssize_t (*recv)(int, void*, size_t, int);
+  ssize_t (*recvfrom)(int, void*, size_t, int, sockaddr*, socklen_t*);
   ssize_t (*send)(int, const void*, size_t, int);
   ssize_t (*sendmsg)(int, const msghdr*, int);
   ssize_t (*sendto)(int, const void*, size_t, int, const sockaddr*, socklen_t);
@@ -57,10 +62,16 @@ struct SystemCalls {
   int (*getaddrinfo)(const char*, const char*, const addrinfo*, addrinfo**);
   void (*freeaddrinfo)(addrinfo*);
   int (*getnameinfo)(const sockaddr*, socklen_t, char*, socklen_t, char*, socklen_t, int);
+  /// As glibc's; ENOSYS where the system has none.
+  int (*gethostbyname2_r)(const char*, int, hostent*, char*, size_t, hostent**, int*);
   int (*pthread_create)(pthread_t*, const pthread_attr_t*, void* (*)(void*), void*);
 
   int (*select)(int, fd_set*, fd_set*, fd_set*, timeval*);
+  int (*pselect)(int, fd_set*, fd_set*, fd_set*, const timespec*, const sigset_t*);
   int (*poll)(pollfd*, nfds_t, int);
+  int (*ppoll)(pollfd*, nfds_t, const timespec*, const sigset_t*);
+  unsigned (*sleep)(unsigned);
+  int (*clock_nanosleep)(clockid_t, int, const timespec*, timespec*);
   int (*pipe2)(int*, int);
   int (*eventfd)(unsigned, int);  // ENOSYS where the system has none
 
@@ -83,6 +94,8 @@ struct SystemCalls {
   /// return.  Returns when the child has become another program or has ended.  `*pidfd` is -1 where the system has none.
   pid_t (*start_child)(int (*body)(void*), void* argument, void* stack_end, int* pidfd);
   int (*waitid)(idtype_t, id_t, siginfo_t*, int);
+  pid_t (*waitpid)(pid_t, int*, int);
+  int (*pidfd_open)(pid_t, unsigned);  // ENOSYS where the system has none
   int (*kill)(pid_t, int);
   int (*pidfd_send_signal)(int, int, siginfo_t*, unsigned);  // ENOSYS where the system has none
 };

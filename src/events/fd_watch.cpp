@@ -32,7 +32,7 @@ void FdWatch::notify_side(EventLoop& loop, Direction d, bool is_exceptional) noe
   side.is_sticky |= is_exceptional;
   Runnable* target = side.target;
   if (target == nullptr || target->is_queued()) return;
-  if (mode_ == Mode::once) disarm(loop, d);
+  if (mode_ != Mode::level) disarm(loop, d);
   loop.post(*target);
 }
 

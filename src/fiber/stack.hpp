@@ -12,6 +12,7 @@ struct Stack {
   std::size_t size_bytes = 0;
 
   char* top() const noexcept { return low + size_bytes; }
+  bool contains(const void* address) const noexcept { return address >= low && address < top(); }
   bool guard_contains(const void* address) const noexcept;
   /// How much of the stack has been touched since it was mapped or given back to the system, in whole pages: an upper
   /// bound of what its present user needed.

@@ -17,6 +17,8 @@ namespace tulp {
 namespace {
 
 constexpr std::uint64_t wake_up_token = ~std::uint64_t{0};
+/// In tokens of watches of mode `single`, which may be reported when nobody watches any more.
+constexpr std::uint64_t single_bit = std::uint64_t{1} << 31;
 
 // While entries keep coming, so many batches may run, for so long, before the next poll.
 constexpr int batches_per_poll = 64;
@@ -253,11 +255,12 @@ void SelectorEventLoop::stop_timer(Timer& timer) noexcept {
 // Descriptors.
 
 std::uint64_t SelectorEventLoop::token_of(int fd, const Slot& slot) noexcept {
-  return std::uint64_t{slot.generation} << 32 | static_cast<std::uint32_t>(fd);
+  const bool is_single = slot.watch != nullptr && slot.watch->mode() == FdWatch::Mode::single;
+  return std::uint64_t{slot.generation} << 32 | (is_single ? single_bit : 0) | static_cast<std::uint32_t>(fd);
 }
 
 int SelectorEventLoop::fd_of(std::uint64_t token) noexcept {
-  return static_cast<int>(static_cast<std::uint32_t>(token));
+  return static_cast<int>(static_cast<std::uint32_t>(token & ~single_bit));
 }
 
 Selector::Interest SelectorEventLoop::interest_of(const FdWatch& watch) noexcept {
@@ -267,13 +270,16 @@ Selector::Interest SelectorEventLoop::interest_of(const FdWatch& watch) noexcept
 }
 
 void SelectorEventLoop::add_to(Selector& selector, const FdWatch& watch, const Slot& slot) {
-  const auto trigger = watch.mode() == FdWatch::Mode::once ? Selector::Trigger::edge : Selector::Trigger::level;
+  const auto trigger = watch.mode() == FdWatch::Mode::once     ? Selector::Trigger::edge
+                       : watch.mode() == FdWatch::Mode::single ? Selector::Trigger::once
+                                                               : Selector::Trigger::level;
   selector.add(watch.fd(), interest_of(watch), trigger, token_of(watch.fd(), slot));
 }
 
 void SelectorEventLoop::add_fd(FdWatch& watch) {
   const auto number = static_cast<std::size_t>(watch.fd());
   if (watch.fd() < 0) throw_os_error(EBADF, "watching descriptor " + std::to_string(watch.fd()));
+  if (watch.mode() == FdWatch::Mode::once) make_room_for(watch);
   const Slot former = number < slots_.size() ? slots_[number] : Slot();
   if (former.watch != nullptr)
     throw InvalidStateError("descriptor " + std::to_string(watch.fd()) + " is watched by this event loop already");
@@ -287,17 +293,32 @@ void SelectorEventLoop::add_fd(FdWatch& watch) {
   watch.is_edge_triggered = watch.mode() == FdWatch::Mode::once && selector_->has_edges();
 }
 
+/// A socket of the loop's own has the number of one that tasks still wait for: the program has closed that, or has given
+/// it to a transport.
+void SelectorEventLoop::make_room_for(FdWatch& watch) noexcept {
+  if (!is_watched(watch.fd())) return;
+  FdWatch& former = *slots_[static_cast<std::size_t>(watch.fd())].watch;
+  if (former.mode() != FdWatch::Mode::single) return;
+  former.was_replaced = true;
+  former.notify(*this, {.readable = true, .writable = true, .exceptional = true});
+  remove_fd(former);
+}
+
 void SelectorEventLoop::update_fd(FdWatch& watch) noexcept {
   if (belongs_to_parent()) return;  // the kernel's side of the selector is shared
   Slot& slot = slots_[static_cast<std::size_t>(watch.fd())];
-  ++slot.generation;  // the number may be another file's by now, and the former one be reported still
-  selector_->modify(watch.fd(), interest_of(watch), token_of(watch.fd(), slot));
+  if (slot.watch != &watch) return;  // it had to make room
+  ++slot.generation;                 // the number may be another file's by now, and the former one be reported still
+  const bool is_same_file = selector_->modify(watch.fd(), interest_of(watch), token_of(watch.fd(), slot));
+  if (!is_same_file) watch.was_replaced = true;
 }
 
 void SelectorEventLoop::remove_fd(FdWatch& watch) noexcept {
   if (belongs_to_parent()) return;
+  Slot& slot = slots_[static_cast<std::size_t>(watch.fd())];
+  if (slot.watch != &watch) return;  // it had to make room
   selector_->remove(watch.fd());
-  slots_[static_cast<std::size_t>(watch.fd())].watch = nullptr;
+  slot.watch = nullptr;
   --watch_count_;
   if (!is_running()) tell_who_waits();
 }
@@ -307,12 +328,12 @@ bool SelectorEventLoop::is_watched(int fd) const noexcept {
   return number < slots_.size() && slots_[number].watch != nullptr;
 }
 
-/// False if it is about something that is not watched any more.
+/// False if it is about something that is not watched any more, and will be reported again.
 bool SelectorEventLoop::deliver(const SelectorEvent& event) noexcept {
   if (event.token == wake_up_token) return hear_wake_up(), true;
   const int fd = fd_of(event.token);
   const Slot& slot = slots_[static_cast<std::size_t>(fd)];
-  if (slot.watch == nullptr || event.token != token_of(fd, slot)) return false;
+  if (slot.watch == nullptr || event.token != token_of(fd, slot)) return (event.token & single_bit) != 0;
   slot.watch->notify(*this, {.readable = event.readable, .writable = event.writable, .exceptional = event.exceptional});
   return true;
 }

@@ -111,6 +111,7 @@ class SelectorEventLoop final : public EventLoop {
   void forget_host() noexcept;
   void report_deadlock() noexcept;
   bool deliver(const SelectorEvent& event) noexcept;
+  void make_room_for(FdWatch& watch) noexcept;
   void leave_behind(int ghost) noexcept;
   void hear_wake_up() noexcept;
   static std::uint64_t token_of(int fd, const Slot& slot) noexcept;

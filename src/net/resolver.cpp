@@ -284,6 +284,16 @@ Future<NameInfo> Resolver::getnameinfo(const Address& address, int flags) {
   });
 }
 
+Future<std::monostate> Resolver::run(UniqueFunction<void()> look_up) {
+  return guarded<std::monostate>(loop_, [&] {
+    auto question = question_of("run", std::to_string(++run_count_));
+    return ask<std::monostate>(std::move(question), [look_up = std::move(look_up)]() mutable {
+      look_up();
+      return std::monostate();
+    });
+  });
+}
+
 std::vector<Address> resolve(const std::string& host, std::uint16_t port, const AddressInfoOptions& options) {
   std::vector<Address> addresses;
   for (const AddressInfo& info : await(require_task("resolve").loop().getaddrinfo(host, port, options))) {

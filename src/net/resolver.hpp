@@ -4,9 +4,11 @@
 #include <tulp/detail/unique_function.hpp>
 #include <tulp/event_loop.hpp>
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <variant>
 #include <vector>
 
 namespace tulp::detail {
@@ -24,6 +26,8 @@ class Resolver : public LoopService {
   Future<std::vector<AddressInfo>> getaddrinfo(std::string host, std::string service,
                                                const AddressInfoOptions& options);
   Future<NameInfo> getnameinfo(const Address& address, int flags);
+  /// Calls `look_up` on one of the threads.  It may outlive the Future, and shares nothing with other questions.
+  Future<std::monostate> run(UniqueFunction<void()> look_up);
 
  private:
   class Job;
@@ -43,6 +47,7 @@ class Resolver : public LoopService {
   EventLoop& loop_;
   std::shared_ptr<Shared> shared_;                              // what outlives the resolver while a thread hangs
   std::unordered_map<std::string, std::shared_ptr<Job>> jobs_;  // by their questions
+  std::uint64_t run_count_ = 0;
 };
 
 /// The addresses of a host for sockets of options.type, without repetition; at least one.

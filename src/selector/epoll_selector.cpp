@@ -2,12 +2,17 @@
 // descriptor that was duplicated keeps reporting after close(), under its old token, so a watch is removed before its
 // descriptor is closed.  And EPOLLERR and EPOLLHUP are reported whether asked for or not: with level triggering and no
 // interest they would spin, so a descriptor without interest is taken out of the set.
+//
+// Trigger::once is EPOLLONESHOT: what has been reported stays in the set and is quiet.  So waiting for it again takes one
+// call, EPOLL_CTL_MOD, and that fails with ENOENT if the number is another file's by now: the kernel knows a watch by its
+// number and its open file.  Hence nothing is taken out after a wait, and nobody has to say that he has closed it.
 #include <sys/epoll.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <string>
+#include <vector>
 
 #include <tulp/error.hpp>
 
@@ -29,23 +34,29 @@ class EpollSelector final : public Selector {
 
   void add(int fd, Interest interest, Trigger trigger, std::uint64_t token) override {
     epoll_event event{};
-    event.events = trigger == Trigger::edge ? EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET : bits(interest);
+    event.events = trigger == Trigger::edge   ? EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET
+                   : trigger == Trigger::once ? bits_once(interest)
+                                              : bits(interest);
     event.data.u64 = token;
-    if (sys.epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0)
+    const bool was_left = is_left(fd) && sys.epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, fd, &event) == 0;
+    if (!was_left && sys.epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0)
       throw_os_error(errno, "epoll_ctl(EPOLL_CTL_ADD) of descriptor " + std::to_string(fd));
+    leave(fd, trigger == Trigger::once);
     if (trigger == Trigger::level && is_empty(interest)) remove(fd);
   }
 
-  void modify(int fd, Interest interest, std::uint64_t token) noexcept override {
+  bool modify(int fd, Interest interest, std::uint64_t token) noexcept override {
     epoll_event event{};
-    event.events = bits(interest);
+    event.events = is_left(fd) ? bits_once(interest) : bits(interest);
     event.data.u64 = token;
-    if (is_empty(interest)) return remove(fd);
-    if (sys.epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, fd, &event) != 0 && errno == ENOENT)
-      sys.epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event);
+    if (is_empty(interest)) return remove(fd), true;
+    if (sys.epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, fd, &event) == 0 || errno != ENOENT) return true;
+    sys.epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event);
+    return !is_left(fd);
   }
 
   void remove(int fd) noexcept override {
+    if (is_left(fd)) return;
     epoll_event unused{};
     sys.epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, &unused);
   }
@@ -71,6 +82,21 @@ class EpollSelector final : public Selector {
     return (interest.read ? EPOLLIN | EPOLLRDHUP : 0U) | (interest.write ? static_cast<std::uint32_t>(EPOLLOUT) : 0U);
   }
 
+  static std::uint32_t bits_once(Interest interest) noexcept {
+    return bits(interest) | (interest.read || interest.hang_up ? EPOLLPRI : 0U) | EPOLLONESHOT;
+  }
+
+  /// Whether the descriptor was added with Trigger::once, last of all, and so may be in the set.
+  bool is_left(int fd) const noexcept {
+    const auto number = static_cast<std::size_t>(fd);
+    return number < left_.size() && left_[number];
+  }
+  void leave(int fd, bool is_left) {
+    const auto number = static_cast<std::size_t>(fd);
+    if (is_left && number >= left_.size()) left_.resize(std::max(number + 1, 2 * left_.size()));
+    if (number < left_.size()) left_[number] = is_left;
+  }
+
   /// To the nanosecond where the kernel can (Linux 5.11), else to the millisecond above.
   int wait_for(Duration timeout, int capacity) noexcept {
     if (has_pwait2_ && timeout > Duration::zero() && !timeout.is_never()) {
@@ -85,6 +111,7 @@ class EpollSelector final : public Selector {
 
   UniqueFd epoll_;
   bool has_pwait2_ = true;
+  std::vector<bool> left_;  // by descriptor
   std::array<epoll_event, 512> found_;
 };
 

@@ -44,12 +44,13 @@ class KqueueSelector final : public Selector {
     watched_[number] = {.is_watched = true, .token = token};
   }
 
-  void modify(int fd, Interest interest, std::uint64_t token) noexcept override {
-    if (!is_watched(fd)) return;
+  bool modify(int fd, Interest interest, std::uint64_t token) noexcept override {
+    if (!is_watched(fd)) return true;
     watched_[static_cast<std::size_t>(fd)].token = token;
     std::erase(refused_, fd);
     remove_filters(fd);
     if (add_levels(fd, interest) != 0) refused_.push_back(fd);
+    return true;
   }
 
   void remove(int fd) noexcept override {

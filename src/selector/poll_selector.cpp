@@ -25,11 +25,12 @@ class PollSelector final : public Selector {
     tokens_.push_back(token);
   }
 
-  void modify(int fd, Interest interest, std::uint64_t token) noexcept override {
+  bool modify(int fd, Interest interest, std::uint64_t token) noexcept override {
     const auto found = positions_.find(fd);
-    if (found == positions_.end()) return;
+    if (found == positions_.end()) return true;
     polled_[found->second] = entry(fd, interest);
     tokens_[found->second] = token;
+    return true;
   }
 
   void remove(int fd) noexcept override {

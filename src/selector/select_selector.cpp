@@ -38,11 +38,12 @@ class SelectSelector final : public Selector {
     modify(fd, interest, token);
   }
 
-  void modify(int fd, Interest interest, std::uint64_t token) noexcept override {
-    if (!is_watched(fd)) return;
+  bool modify(int fd, Interest interest, std::uint64_t token) noexcept override {
+    if (!is_watched(fd)) return true;
     tokens_[static_cast<std::size_t>(fd)] = token;
     put(fd, reading_, interest.read);
     put(fd, writing_, interest.write);
+    return true;
   }
 
   void remove(int fd) noexcept override {

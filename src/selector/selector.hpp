@@ -23,7 +23,9 @@ struct SelectorEvent {
 
 class Selector {
  public:
-  enum class Trigger : std::uint8_t { level, edge };
+  /// `once`: is reported once, then not before the next modify() or add().  For descriptors that the program may close at
+  /// any time: where the system can tell, nothing of another file that gets the number is taken for the former one's.
+  enum class Trigger : std::uint8_t { level, edge, once };
   struct Interest {
     bool read = false;
     bool write = false;
@@ -39,9 +41,11 @@ class Selector {
 
   /// Throws: OsError - the descriptor is not open, cannot be waited for, or a limit is reached.
   virtual void add(int fd, Interest interest, Trigger trigger, std::uint64_t token) = 0;
-  /// For a descriptor that was added with Trigger::level, or to a selector without edges.
-  virtual void modify(int fd, Interest interest, std::uint64_t token) noexcept = 0;
-  /// To be called before the descriptor is closed; afterwards it is harmless.
+  /// For a descriptor that was added with Trigger::level or once, or to a selector without edges.  False if the selector
+  /// has found that the number is another file's by now, which is what it watches from then on.
+  virtual bool modify(int fd, Interest interest, std::uint64_t token) noexcept = 0;
+  /// To be called before the descriptor is closed; afterwards it is harmless.  One that was added with Trigger::once may
+  /// be reported once more after it, with the token that it had.
   virtual void remove(int fd) noexcept = 0;
 
   /// Waits until something is ready or `timeout` has passed, never shorter; a signal ends the wait early.  Fills `events`

@@ -28,8 +28,8 @@ class ShellSelector final : public Selector {
 
   // Replaces interest and token, both, always.  It cannot fail: a descriptor that was closed behind our back is either
   // quiet from now on or reported as readable, writable and exceptional; if its number is another file's by now, that one
-  // is watched.
-  void modify(int, Interest, std::uint64_t) noexcept override {}
+  // is watched, and of what was added with Trigger::once it says so, by false, if it knows.
+  bool modify(int, Interest, std::uint64_t) noexcept override { return true; }
 
   // Ends it, before the descriptor is closed; afterwards, twice, or for one that was never added it is harmless.
   void remove(int) noexcept override {}

@@ -8,6 +8,7 @@
 
 #include "base/sys.hpp"
 #include "events/fd_callbacks.hpp"
+#include "events/fd_waits.hpp"
 #include "events/policy.hpp"
 #include "tasks/dump.hpp"
 #include "tasks/fd.hpp"
@@ -51,6 +52,11 @@ void wait_until_ready(int fd, Direction direction, const char* function) {
   if (wait.was_closed()) throw_os_error(ECANCELED, std::string(function) + " of descriptor " + std::to_string(fd));
 }
 
+void forget_descriptor(EventLoop& loop, int fd) {
+  loop.service<FdCallbacks>().forget(fd);
+  loop.service<FdWaits>().forget(fd);
+}
+
 }  // namespace detail
 
 void wait_readable(int fd) { detail::wait_until_ready(fd, Direction::read, "wait_readable"); }
@@ -58,7 +64,7 @@ void wait_writable(int fd) { detail::wait_until_ready(fd, Direction::write, "wai
 
 void close(int fd) {
   if (EventLoop* loop = present_event_loop(); loop != nullptr && !loop->is_closed() && !loop->belongs_to_parent()) {
-    loop->service<detail::FdCallbacks>().forget(fd);
+    detail::forget_descriptor(*loop, fd);
     if (loop->is_watched(fd))
       throw InvalidStateError("close: descriptor " + std::to_string(fd) + " belongs to a transport");
   }

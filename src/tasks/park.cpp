@@ -125,12 +125,16 @@ void TaskControl::run() noexcept { Scheduler::step(*this); }
 
 TaskControl* running_task() noexcept { return running; }
 
+void (*on_watched_park)(const TaskControl& task) noexcept = nullptr;
+
 void park(Park& park) {
   TaskControl& me = *running;
   me.park_ = &park;
   me.is_unwinding_ = is_unwinding();
-  if (me.is_cancel_pending_) [[unlikely]]
-    me.serve_pending_cancel();
+  if (me.is_cancel_pending_ | me.is_park_watched_) [[unlikely]] {
+    if (me.is_park_watched_) on_watched_park(me);
+    if (me.is_cancel_pending_) me.serve_pending_cancel();
+  }
   Scheduler::leave(*me.fiber_, me.loop());
   me.park_ = nullptr;
   me.operation_count_ = 0;

@@ -40,4 +40,7 @@ class Scheduler {
   static FiberLabel label(const void* user, std::span<char> buffer) noexcept;
 };
 
+/// A task is about to begin whose libraries are to park it.  Defined on floor 8.
+void prepare_blocking_calls();
+
 }  // namespace tulp::detail

@@ -31,8 +31,10 @@ TaskControl::TaskControl(EventLoop& loop, FutureState& state, const TaskOptions&
       pool_(&loop.service<FiberPools>().of_size(stack_size_of(options))),
       stack_size_bytes_(pool_->stack_size_bytes()),
       created_(loop.recent_time()),
-      number_(loop.next_task_number()) {
+      number_(loop.next_task_number()),
+      blocking_calls_(options.blocking_calls) {
   if (!options.name.empty()) set_name(options.name);
+  if (blocking_calls_ == BlockingCalls::park) prepare_blocking_calls();
 }
 
 TaskControl::TaskControl(EventLoop& loop, FutureState& state)
@@ -85,6 +87,10 @@ FiberLabel TaskControl::label(std::span<char> buffer) const noexcept {
 
 std::size_t TaskControl::stack_high_water_bytes() const noexcept {
   return fiber_ != nullptr && pool_ != nullptr ? fiber_->stack().high_water_bytes() : 0;
+}
+
+bool TaskControl::is_on_its_stack() const noexcept {
+  return this == running_task() && fiber_->stack().contains(__builtin_frame_address(0));
 }
 
 CallStack TaskControl::call_stack() const {

@@ -22,12 +22,13 @@ void TestSelector::add(int fd, Interest interest, Trigger trigger, std::uint64_t
   note_io();
 }
 
-void TestSelector::modify(int fd, Interest interest, std::uint64_t token) noexcept {
-  selector_->modify(fd, interest, token);
+bool TestSelector::modify(int fd, Interest interest, std::uint64_t token) noexcept {
+  const bool is_same_file = selector_->modify(fd, interest, token);
   const auto found = registrations_.find(fd);
-  if (found == registrations_.end()) return;
+  if (found == registrations_.end()) return is_same_file;
   found->second.interest = interest;
   found->second.token = token;
+  return is_same_file;
 }
 
 void TestSelector::remove(int fd) noexcept {

@@ -19,7 +19,7 @@ class TestSelector final : public Selector {
 
   bool has_edges() const noexcept override { return selector_->has_edges(); }
   void add(int fd, Interest interest, Trigger trigger, std::uint64_t token) override;
-  void modify(int fd, Interest interest, std::uint64_t token) noexcept override;
+  bool modify(int fd, Interest interest, std::uint64_t token) noexcept override;
   void remove(int fd) noexcept override;
   std::size_t wait(Duration timeout, std::span<SelectorEvent> events) override;
 

@@ -19,6 +19,12 @@ class Fiber;
 struct FiberLabel;
 class FiberPool;
 
+/// What the calls of C libraries that block (read, connect, poll, sleep and their kin) do in a task: hold up the thread,
+/// and with it the loop, or park the task.  Needs the library tulp-blocking; see <tulp/posix.hpp>.
+enum class BlockingCalls : std::uint8_t { block, park };
+/// As TaskOptions::blocking_calls: `create_task({.blocking_calls = tulp::park}, f)`.
+inline constexpr BlockingCalls park = BlockingCalls::park;
+
 struct TaskOptions {
   /// What reports call it; "Task-N" if empty.
   std::string name = {};
@@ -28,6 +34,8 @@ struct TaskOptions {
   /// that returns.  Where the loop does not run, or a transport is calling its protocol, the step is queued as ever.
   /// Source: asyncio.eager_task_factory.
   bool eager = false;
+  /// What blocking calls of libraries do in this task.
+  BlockingCalls blocking_calls = BlockingCalls::block;
 };
 
 namespace detail {
@@ -111,6 +119,13 @@ class TaskControl : public Runnable, public ListHook<TaskControl> {
   void unshield() noexcept { --shield_depth_; }
   void forbid_parks() noexcept { ++no_park_depth_; }
   void allow_parks() noexcept { --no_park_depth_; }
+  bool is_park_allowed() const noexcept { return no_park_depth_ == 0; }
+  BlockingCalls blocking_calls() const noexcept { return blocking_calls_; }
+  void set_blocking_calls(BlockingCalls what) noexcept { blocking_calls_ = what; }
+  /// Whether the task runs and has called this, and not a signal handler on a stack of its own.
+  bool is_on_its_stack() const noexcept;
+  /// on_watched_park() is called before each park.
+  void watch_parks(bool is_on) noexcept { is_park_watched_ = is_on; }
 
   void run() noexcept override;
   void discard() noexcept final;
@@ -172,6 +187,8 @@ class TaskControl : public Runnable, public ListHook<TaskControl> {
   bool is_interrupted_ = false;        // this park was undone
   bool is_unwinding_ = false;          // parked while an exception unwinds the stack
   bool has_left_body_ = false;
+  bool is_park_watched_ = false;
+  BlockingCalls blocking_calls_;
 };
 
 /// Promises the task a fiber, gives it to its loop and queues its first step.
@@ -197,6 +214,8 @@ TaskControl& require_task(const char* function);
 /// wakes it.  A cancellation that is pending, and may be delivered, is served as if it were asked for now.
 /// Throws: CancelledError - the task was cancelled; park.undo() has been called.
 void park(Park& park);
+/// Called before a park of a task whose parks are watched.
+extern void (*on_watched_park)(const TaskControl& task) noexcept;
 /// For a wait that has nothing to pass a cancellation on to: to be called before it is linked, spares the way through the
 /// queue.  Throws: CancelledError - a cancellation is pending and may be delivered.
 void throw_if_cancelled();

@@ -1,0 +1,138 @@
+#include <tulp/posix.hpp>
+
+#include <limits.h>
+
+#include <cerrno>
+
+#include "posix/blocking_call.hpp"
+#include "posix/file.hpp"
+#include "posix/views.hpp"
+
+namespace tulp {
+namespace detail {
+namespace {
+
+/// These never wait.
+bool never_waits(int flags) noexcept { return (flags & (MSG_DONTWAIT | MSG_ERRQUEUE | MSG_OOB)) != 0; }
+
+bool is_stream(int sock) noexcept {
+  int type = 0;
+  socklen_t size = sizeof type;
+  return sys.getsockopt(sock, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM;
+}
+
+/// Whether nothing more comes, or an error does.
+bool has_ended(int sock) noexcept {
+  pollfd looked_at{sock, POLLRDHUP, 0};
+  return sys.poll(&looked_at, 1, 0) == 1;
+}
+
+/// With MSG_WAITALL: goes on until `size` bytes are there.  `attempt(done)` tries for what is missing.
+template <class Attempt>
+ssize_t receive_all(TaskControl& me, BlockingCall& call, int sock, std::size_t size, Attempt attempt) {
+  for (std::size_t done = 0;;) {
+    const ssize_t got = unless_begun(me, done > 0, [&] {
+      return call_until_done(call, [&]() -> ssize_t { return done > 0 && is_broken(sock) ? 0 : attempt(done); });
+    });
+    if (got <= 0) return done > 0 ? static_cast<ssize_t>(done) : got;
+    done += static_cast<std::size_t>(got);
+    if (done >= size || !is_stream(sock)) return static_cast<ssize_t>(done);
+  }
+}
+
+/// The same with MSG_PEEK, for which what is there already is no news.
+template <class Attempt>
+ssize_t peek_all(TaskControl& me, BlockingCall& call, int sock, std::size_t size, Attempt attempt) {
+  for (;;) {
+    const ssize_t got = call_until_done(call, [&] { return attempt(0); });
+    if (got <= 0 || static_cast<std::size_t>(got) >= size || !is_stream(sock) || has_ended(sock)) return got;
+    if (unless_begun(me, true, [&]() -> ssize_t { return call.pause() ? 0 : -1; }) < 0) return got;
+  }
+}
+
+template <class Attempt>
+ssize_t receive(TaskControl& me, const char* function, int sock, std::size_t size, int flags, Attempt attempt) {
+  BlockingCall call(me, function, sock, Direction::read, SO_RCVTIMEO);
+  if ((flags & MSG_WAITALL) == 0) return call_until_done(call, [&] { return attempt(0); });
+  if ((flags & MSG_PEEK) == 0) return receive_all(me, call, sock, size, attempt);
+  return peek_all(me, call, sock, size, attempt);
+}
+
+ssize_t receive_message(TaskControl& me, const char* function, int sock, msghdr& message, int flags) {
+  Views views(message.msg_iov, message.msg_iovlen);
+  std::size_t received = 0;
+  bool has_control = false;
+  const auto attempt = [&](std::size_t done) -> ssize_t {
+    if (done == 0) {
+      const ssize_t got = sys.recvmsg(sock, &message, flags | MSG_DONTWAIT);
+      has_control = got >= 0 && message.msg_controllen > 0;
+      return got;
+    }
+    if (has_control) return 0;  // what comes with bytes says where they end
+    views.advance(done - received);
+    received = done;
+    msghdr rest{};
+    rest.msg_iov = const_cast<iovec*>(views.data());
+    rest.msg_iovlen = static_cast<decltype(rest.msg_iovlen)>(views.count());
+    return sys.recvmsg(sock, &rest, flags | MSG_DONTWAIT);
+  };
+  return receive(me, function, sock, (flags & MSG_WAITALL) != 0 ? views.size_bytes() : 0, flags, attempt);
+}
+
+}  // namespace
+}  // namespace detail
+
+using detail::park_or_block;
+using detail::TaskControl;
+using detail::Views;
+
+ssize_t posix::recv(int sock, void* buffer, size_t size, int flags) {
+  return posix::recvfrom(sock, buffer, size, flags, nullptr, nullptr);
+}
+
+ssize_t posix::recvfrom(int sock, void* buffer, size_t size, int flags, sockaddr* address, socklen_t* address_size) {
+  const auto plain = [&] { return sys.recvfrom(sock, buffer, size, flags, address, address_size); };
+  if (detail::never_waits(flags)) return plain();
+  return park_or_block("recv", plain, [&](TaskControl& me) {
+    return detail::receive(me, "recv", sock, size, flags, [&](std::size_t done) {
+      char* const at = static_cast<char*>(buffer) + done;
+      if (address == nullptr || done > 0) return sys.recv(sock, at, size - done, flags | MSG_DONTWAIT);
+      return sys.recvfrom(sock, at, size, flags | MSG_DONTWAIT, address, address_size);
+    });
+  });
+}
+
+ssize_t posix::recvmsg(int sock, msghdr* message, int flags) {
+  const auto plain = [&] { return sys.recvmsg(sock, message, flags); };
+  if (detail::never_waits(flags)) return plain();
+  return park_or_block("recvmsg", plain,
+                       [&](TaskControl& me) { return detail::receive_message(me, "recvmsg", sock, *message, flags); });
+}
+
+ssize_t posix::read(int fd, void* buffer, size_t size) {
+  const auto plain = [&] { return sys.read(fd, buffer, size); };
+  if (size == 0) return plain();
+  return park_or_block("read", plain, [&](TaskControl& me) {
+    const ssize_t got =
+        detail::receive(me, "read", fd, size, 0, [&](std::size_t) { return sys.recv(fd, buffer, size, MSG_DONTWAIT); });
+    if (got >= 0 || errno != ENOTSOCK) return got;
+    const iovec view{buffer, size};
+    return detail::read_file(me, "read", fd, Views(&view, 1));
+  });
+}
+
+ssize_t posix::readv(int fd, const iovec* views, int count) {
+  const auto plain = [&] { return sys.readv(fd, views, count); };
+  if (count <= 0 || count > IOV_MAX) return plain();
+  return park_or_block("readv", plain, [&](TaskControl& me) {
+    const Views into(views, static_cast<std::size_t>(count));
+    if (into.size_bytes() == 0) return plain();
+    msghdr message{};
+    message.msg_iov = const_cast<iovec*>(views);
+    message.msg_iovlen = static_cast<decltype(message.msg_iovlen)>(count);
+    const ssize_t got = detail::receive_message(me, "readv", fd, message, 0);
+    return got >= 0 || errno != ENOTSOCK ? got : detail::read_file(me, "readv", fd, into);
+  });
+}
+
+}  // namespace tulp
