@@ -239,6 +239,7 @@ static void* find_real(const char* name) {
   return nullptr;
 }
 
+extern const BlockingLibrary tulp_blocking_library;
 const BlockingLibrary tulp_blocking_library = {
     .version = blocking_library_version,
     .names = names,

@@ -15,11 +15,14 @@ namespace {
 /// These never wait.
 bool never_waits(int flags) noexcept { return (flags & (MSG_DONTWAIT | MSG_ERRQUEUE | MSG_OOB)) != 0; }
 
-bool is_stream(int sock) noexcept {
-  int type = 0;
-  socklen_t size = sizeof type;
-  return sys.getsockopt(sock, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_STREAM;
+int option_of(int sock, int option) noexcept {
+  int value = 0;
+  socklen_t size = sizeof value;
+  return sys.getsockopt(sock, SOL_SOCKET, option, &value, &size) == 0 ? value : -1;
 }
+bool is_stream(int sock) noexcept { return option_of(sock, SO_TYPE) == SOCK_STREAM; }
+/// Unix sockets give what there is to who peeks.
+bool peeks_all(int sock) noexcept { return is_stream(sock) && option_of(sock, SO_DOMAIN) != AF_UNIX; }
 
 /// Whether nothing more comes, or an error does.
 bool has_ended(int sock) noexcept {
@@ -45,7 +48,7 @@ template <class Attempt>
 ssize_t peek_all(TaskControl& me, BlockingCall& call, int sock, std::size_t size, Attempt attempt) {
   for (;;) {
     const ssize_t got = call_until_done(call, [&] { return attempt(0); });
-    if (got <= 0 || static_cast<std::size_t>(got) >= size || !is_stream(sock) || has_ended(sock)) return got;
+    if (got <= 0 || static_cast<std::size_t>(got) >= size || !peeks_all(sock) || has_ended(sock)) return got;
     if (unless_begun(me, true, [&]() -> ssize_t { return call.pause() ? 0 : -1; }) < 0) return got;
   }
 }

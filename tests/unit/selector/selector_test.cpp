@@ -413,3 +413,41 @@ TEST_CASE("milliseconds for poll are rounded up, bounded, and -1 for ever") {
   CHECK(to_poll_timeout(1400us) == 2);
   CHECK(to_poll_timeout(24h * 365 * 200) == 24 * 3600 * 1000);
 }
+
+TEST_CASE_METHOD(SelectorTest, "what is watched once can be watched again, also without having been taken out") {
+  for (int again = 0; again < 3; ++again) {
+    selector->add(here.get(), {.read = true}, Trigger::once, 10 + static_cast<std::uint64_t>(again));
+    CHECK(wait().empty());
+    write();
+    const auto events = wait();
+    REQUIRE(events.size() == 1);
+    CHECK(events[0].token == 10 + static_cast<std::uint64_t>(again));
+    if (selector->has_edges() && name == "epoll") CHECK(wait().empty());  // the others rely on modify()
+    selector->remove(here.get());
+    char byte;
+    CHECK(::read(here.get(), &byte, 1) == 1);
+  }
+  selector->add(here.get(), {.write = true}, Trigger::level, 20);
+  for (int level = 0; level < 2; ++level) CHECK(wait().size() == 1);
+  selector->remove(here.get());
+  CHECK(wait().empty());
+}
+
+TEST_CASE("epoll says whether a number that is watched once has become another file's") {
+  const auto selector = make_epoll_selector();
+  int pipes[2][2];
+  for (auto& ends : pipes) REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
+  const UniqueFd read_end(pipes[0][0]), write_end(pipes[0][1]), other(pipes[1][0]), other_write_end(pipes[1][1]);
+  const UniqueFd twin(::fcntl(read_end.get(), F_DUPFD_CLOEXEC, 0));
+  selector->add(read_end.get(), {.read = true}, Trigger::once, 1);
+  CHECK(selector->modify(read_end.get(), {.read = true}, 2));
+  REQUIRE(::dup2(other.get(), read_end.get()) == read_end.get());
+  CHECK_FALSE(selector->modify(read_end.get(), {.read = true}, 3));
+  REQUIRE(::write(other_write_end.get(), "x", 1) == 1);
+  std::array<SelectorEvent, 4> events;
+  REQUIRE(selector->wait(0s, events) == 1);
+  CHECK(events[0].token == 3);
+  REQUIRE(::write(write_end.get(), "x", 1) == 1);
+  REQUIRE(selector->wait(0s, events) == 1);  // the former file's, with its own token
+  CHECK(events[0].token == 2);
+}
