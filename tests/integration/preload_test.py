@@ -1,0 +1,75 @@
+"""tulp-blocking loaded into programs that know nothing of tulp: they behave exactly as without."""
+import os
+import shutil
+import subprocess
+import sys
+import unittest
+
+from programs import IS_SANITIZED, TULP, python_server, temporary_folder
+
+LIBRARY = os.path.join(os.path.dirname(TULP), "..", "..", "src", "libtulp-blocking.so.0")
+if IS_SANITIZED or not os.path.exists(LIBRARY):
+    sys.exit(77)   # a sanitizer stands where it wants to
+
+
+def run(command, is_loaded, **options):
+    environment = {**os.environ, **({"LD_PRELOAD": os.path.realpath(LIBRARY)} if is_loaded else {})}
+    return subprocess.run(command, env=environment, capture_output=True, timeout=60, check=False, **options)
+
+
+class Preload(unittest.TestCase):
+    def check(self, *command, has_same_errors=True, **options):
+        if shutil.which(command[0]) is None:
+            self.skipTest(f"no {command[0]}")
+        plain, loaded = (run(command, is_loaded, **options) for is_loaded in (False, True))
+        self.assertEqual((plain.returncode, plain.stdout), (loaded.returncode, loaded.stdout))
+        if has_same_errors:
+            self.assertEqual(plain.stderr, loaded.stderr)
+        return loaded
+
+    def test_curl(self):
+        with temporary_folder() as folder:
+            (folder / "page").write_bytes(os.urandom(3_000_000))
+            with python_server(folder) as port:
+                url = f"http://localhost:{port}/page"
+                self.assertEqual(self.check("curl", "-sS", url, url, url).returncode, 0)
+                self.assertEqual(self.check("curl", "-sS", "--max-time", "0.2", "http://127.0.0.1:1/").returncode, 7)
+
+    def test_a_server_in_python(self):
+        script = ("import http.server, threading, urllib.request\n"
+                  "server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), http.server.SimpleHTTPRequestHandler)\n"
+                  "server.RequestHandlerClass.log_message = lambda *_: None\n"
+                  "threading.Thread(target=server.serve_forever).start()\n"
+                  "url = f'http://localhost:{server.server_port}/'\n"
+                  "print(all(urllib.request.urlopen(url).status == 200 for _ in range(50)))\n"
+                  "server.shutdown()\n")
+        self.assertEqual(self.check(sys.executable, "-c", script).stdout, b"True\n")
+
+    def test_asyncio_with_children(self):
+        script = ("import asyncio, subprocess\n"
+                  "async def main():\n"
+                  "    process = await asyncio.create_subprocess_exec('cat', stdin=subprocess.PIPE, stdout=subprocess.PIPE)\n"
+                  "    print(len((await process.communicate(b'x' * 1000000))[0]), await asyncio.sleep(0.01, 'slept'))\n"
+                  "asyncio.run(main())\n")
+        self.assertEqual(self.check(sys.executable, "-c", script).stdout, b"1000000 slept\n")
+
+    def test_openssl(self):
+        self.check("openssl", "s_client", "-connect", "127.0.0.1:1", has_same_errors=False)   # with addresses
+        self.check("openssl", "dgst", "-sha256", sys.executable)
+
+    def test_a_shell_with_pipes(self):
+        result = self.check("sh", "-c", "head -c 5000000 /dev/zero | tr '\\0' x | wc -c; sleep 0.01; (exit 3)")
+        self.assertEqual((result.stdout.strip(), result.returncode), (b"5000000", 3))
+
+    def test_socat(self):
+        self.check("socat", "-u", "EXEC:seq 1 20000", "STDOUT")
+
+    def test_tulp_itself(self):
+        with temporary_folder() as folder:
+            (folder / "page").write_bytes(os.urandom(300_000))
+            with python_server(folder) as port:
+                self.assertEqual(self.check(TULP, "fetch", f"http://localhost:{port}/page").returncode, 0)
+
+
+if __name__ == "__main__":
+    unittest.main()
