@@ -25,6 +25,7 @@
 #include <tulp/log.hpp>
 #include <tulp/no_park_scope.hpp>
 #include <tulp/pipe.hpp>
+#include <tulp/posix.hpp>
 #include <tulp/promise.hpp>
 #include <tulp/protocol.hpp>
 #include <tulp/queue.hpp>

@@ -2,7 +2,10 @@
 #include <tulp/posix.hpp>
 
 #include <dlfcn.h>
+#include <pthread.h>
+#include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <exception>
 #include <ostream>
@@ -15,6 +18,7 @@
 
 #include "base/blocking_library.hpp"
 #include "base/log.hpp"
+#include "base/sys.hpp"
 #include "posix/blocking_watch.hpp"
 #include "tasks/scheduler.hpp"
 
@@ -59,12 +63,23 @@ auto without_exceptions(std::string_view name, Call call) noexcept -> decltype(c
   }
 }
 
+/// A child of vfork() borrows this memory; what it closes is its own.
+constinit std::atomic<pid_t> this_process = 0;
+bool is_this_process() noexcept { return this_process.load(std::memory_order_relaxed) == ::getpid(); }
+
+int close_unless_borrowed(int fd) {
+  return get_running_loop() == nullptr || is_this_process() ? posix::close(fd) : sys.close(fd);
+}
+
 #define TULP_HOOK(result, name, parameters, arguments)                       \
   result name##_hook parameters {                                            \
     return without_exceptions(#name, [&] { return posix::name arguments; }); \
   }
-TULP_BLOCKING_CALLS(TULP_HOOK)
+TULP_WAITING_CALLS(TULP_HOOK)
 #undef TULP_HOOK
+int close_hook(int fd) {
+  return without_exceptions("close", [&] { return close_unless_borrowed(fd); });
+}
 
 constexpr BlockingHooks hooks = {
     .way = way,
@@ -97,8 +112,14 @@ const BlockingLibrary* find_blocking_library() noexcept {
 
 bool use_blocking_library() noexcept {
   const BlockingLibrary* const library = find_blocking_library();
-  if (library != nullptr) library->set_hooks(&hooks);
-  return library != nullptr;
+  if (library == nullptr) return false;
+  [[maybe_unused]] static const int once = [] {
+    const auto note_process = [] { this_process = ::getpid(); };
+    note_process();
+    return ::pthread_atfork(nullptr, nullptr, note_process);
+  }();
+  library->set_hooks(&hooks);
+  return true;
 }
 
 void prepare_blocking_calls() {
