@@ -126,7 +126,7 @@ class RunCommand(unittest.TestCase):
     def test_bad_arguments(self):
         for arguments in (["-j", "0", "true"], ["-j", "x", "true"], ["--nosuch"]):
             self.assertEqual(run(*arguments)[2], 2)
-        self.assertIn("Example: tulp run", run("--help")[0])
+        self.assertIn("Examples:\n  tulp run", run("--help")[0])
 
 
 if __name__ == "__main__":

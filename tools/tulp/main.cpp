@@ -9,6 +9,7 @@
 #include <string>
 
 #include "command.hpp"
+#include "command_line.hpp"
 #include "output.hpp"
 #include "terminal.hpp"
 #include "termination.hpp"
@@ -16,6 +17,20 @@
 namespace {
 
 using namespace tool;
+
+constexpr const char* help_text = R"(Examples: tulp fetch https://example.org/
+          tulp help fetch
+
+"tulp COMMAND --help" says what a command takes, with examples, and what its exit codes mean.  Output is coloured on a
+terminal, unless NO_COLOR is set or TERM is dumb.  A reader of the output that goes away ends a command quietly; a
+full disk is an error.
+
+Exit codes of all commands, beside those of their own:
+   0  all went well
+   1  something failed
+   2  bad arguments, which are told in one line
+  23  the output could not be written
+ 130  interrupted (Ctrl-C); 143: terminated)";
 
 /// So that no socket gets the number of a standard stream that our parent has closed.  What is used the wrong way round
 /// fails, as it would closed.
@@ -31,13 +46,6 @@ std::string name_of_chosen(const CLI::App& app) {
   return chosen.empty() ? "tulp" : "tulp " + chosen.front()->get_name();
 }
 
-/// --help and --version come here too, as CLI11 has it.
-int report(const CLI::App& app, const CLI::ParseError& error) {
-  if (error.get_exit_code() == 0) return app.exit(error);
-  complain(name_of_chosen(app), error.what() + std::string("; --help says more"));
-  return static_cast<int>(ExitCode::bad_arguments);
-}
-
 ExitCode run(const Command& command, const std::string& name) {
   try {
     return command();
@@ -51,6 +59,21 @@ ExitCode run(const Command& command, const std::string& name) {
     complain(name, error.what());
     return ExitCode::failed;
   }
+}
+
+/// --help and --version come here too, as CLI11 has it.
+int report(const CLI::App& app, const CLI::ParseError& error) {
+  if (error.get_exit_code() != 0) {
+    complain(name_of_chosen(app), explain(app, error) + "; --help says more");
+    return static_cast<int>(ExitCode::bad_arguments);
+  }
+  const bool is_version = dynamic_cast<const CLI::CallForVersion*>(&error) != nullptr;
+  return static_cast<int>(run(
+      [&] {
+        write_all(STDOUT_FILENO, is_version ? error.what() + std::string("\n") : app.help(), "stdout");
+        return ExitCode::ok;
+      },
+      name_of_chosen(app)));
 }
 
 int run_until_terminated(const Command& command, const std::string& name) {
@@ -70,17 +93,21 @@ int main(int argc, char** argv) {
   ::signal(SIGPIPE, SIG_IGN);  // a write says it too, and can be answered
 
   CLI::App app("Network tools on fibers: one thread, thousands of connections.", "tulp");
-  app.set_version_flag("--version", "tulp " TULP_VERSION);
+  app.footer(help_text);
   app.require_subcommand(0, 1);  // that there is one is checked below: the other errors say more
+  prepare(app);
   Command command;
   add_fetch(app, command);
   add_crawl(app, command);
   add_echo(app, command);
   add_run(app, command);
   add_demo(app, command);
+  add_help(app, command);
+  add_reference(app, command);
+  complete(app);
   try {
     app.parse(argc, argv);
-    if (!command) throw CLI::RequiredError("A subcommand");
+    if (!command) throw CLI::RequiredError("A command");
   } catch (const CLI::ParseError& error) {
     return report(app, error);
   }

@@ -3,7 +3,9 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 
@@ -12,14 +14,14 @@
 namespace tool {
 namespace {
 
-std::size_t width_of(int fd) {
-  winsize size{};
-  return ::ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
-}
-
 bool is_set(const char* variable) {
   const char* value = std::getenv(variable);
   return value != nullptr && *value != '\0';
+}
+
+bool is_dumb() {
+  const char* terminal = std::getenv("TERM");
+  return terminal == nullptr || std::string_view(terminal) == "dumb";
 }
 
 /// To a place where a failure to write has nobody to be told to.
@@ -39,11 +41,23 @@ std::string format(const char* pattern, Values... values) {
 
 }  // namespace
 
-StatusLine::StatusLine(int fd) : fd_(fd), is_terminal_(::isatty(fd) == 1) {}
+std::size_t width_of(int fd) {
+  winsize size{};
+  return ::ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+}
+
+std::size_t columns_of(std::string_view text) {
+  return static_cast<std::size_t>(
+      std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
+}
+
+StatusLine::StatusLine(int fd) : fd_(fd), is_terminal_(::isatty(fd) == 1 && !is_dumb()) {}
 
 void StatusLine::show(std::string_view text) {
   if (!is_terminal_) return;
-  write_if_possible(fd_, "\r" + std::string(text.substr(0, width_of(fd_) - 1)) + "\x1b[K");
+  const std::size_t width = width_of(fd_);
+  while (columns_of(text) >= width) text.remove_suffix(1);
+  write_if_possible(fd_, "\r" + std::string(text) + "\x1b[K");
   is_shown_ = true;
 }
 
@@ -52,9 +66,20 @@ void StatusLine::clear() {
   is_shown_ = false;
 }
 
-bool wants_colour(int fd) {
-  const char* terminal = std::getenv("TERM");
-  return ::isatty(fd) == 1 && !is_set("NO_COLOR") && terminal != nullptr && std::string_view(terminal) != "dumb";
+bool wants_colour(int fd) { return ::isatty(fd) == 1 && !is_set("NO_COLOR") && !is_dumb(); }
+
+bool wants_unicode() {
+  for (const char* variable : {"LC_ALL", "LC_CTYPE", "LANG"}) {
+    if (!is_set(variable)) continue;
+    const std::string_view locale = std::getenv(variable);
+    return locale.find("UTF-8") != locale.npos || locale.find("utf8") != locale.npos;
+  }
+  return false;
+}
+
+std::string Colours::wrap(std::string_view code, std::string_view text) const {
+  if (!are_wanted_) return std::string(text);
+  return "\x1b[" + std::string(code) + "m" + std::string(text) + "\x1b[0m";
 }
 
 void complain(std::string_view who, std::string_view what) {

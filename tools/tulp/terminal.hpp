@@ -3,6 +3,7 @@
 #include <tulp/duration.hpp>
 #include <tulp/event_loop.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -11,7 +12,7 @@
 
 namespace tool {
 
-/// A line at the bottom of the terminal behind a descriptor.  Without a terminal nothing is shown.
+/// A line at the bottom of the terminal behind a descriptor.  Without a terminal, or on a dumb one, nothing is shown.
 class StatusLine {
  public:
   explicit StatusLine(int fd);
@@ -53,6 +54,25 @@ class Ticker {
 
 /// Whether text on `fd` may be coloured: it is a terminal, and neither NO_COLOR nor TERM=dumb says otherwise.
 bool wants_colour(int fd);
+/// Whether the locale writes more than ASCII: by LC_ALL, LC_CTYPE or LANG, of which the first that is set decides.
+bool wants_unicode();
+/// How wide the terminal behind `fd` is; 80 if it is none.
+std::size_t width_of(int fd);
+/// How many columns the text takes, in which each character, be it as many bytes as it likes, takes one.
+std::size_t columns_of(std::string_view text);
+
+/// Bold, green and red for text on a descriptor, if it may be coloured.
+class Colours {
+ public:
+  explicit Colours(int fd) : are_wanted_(wants_colour(fd)) {}
+  std::string bold(std::string_view text) const { return wrap("1", text); }
+  std::string good(std::string_view text) const { return wrap("32", text); }
+  std::string bad(std::string_view text) const { return wrap("31", text); }
+
+ private:
+  std::string wrap(std::string_view code, std::string_view text) const;
+  const bool are_wanted_;
+};
 
 /// "WHO: WHAT" as one line on stderr, whatever bytes are in it.
 void complain(std::string_view who, std::string_view what);

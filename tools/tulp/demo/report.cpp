@@ -136,13 +136,6 @@ void Peak::look() {
   stack_bytes = used_bytes / fiber_count;
 }
 
-Colours::Colours(int fd) : are_wanted_(wants_colour(fd)) {}
-
-std::string Colours::wrap(std::string_view code, std::string_view text) const {
-  if (!are_wanted_) return std::string(text);
-  return "\x1b[" + std::string(code) + "m" + std::string(text) + "\x1b[0m";
-}
-
 std::string describe(const Site& site) {
   std::string lines;
   for (const Kind& kind : kinds()) {

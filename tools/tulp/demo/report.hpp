@@ -9,6 +9,7 @@
 
 #include "demo/site.hpp"
 #include "exit_code.hpp"
+#include "terminal.hpp"
 
 namespace tool::demo {
 
@@ -32,19 +33,6 @@ struct Peak {
 
   /// Looks, and keeps what is more than before.
   void look();
-};
-
-/// Bold, green and red for text on a descriptor, if it may be coloured.
-class Colours {
- public:
-  explicit Colours(int fd);
-  std::string bold(std::string_view text) const { return wrap("1", text); }
-  std::string good(std::string_view text) const { return wrap("32", text); }
-  std::string bad(std::string_view text) const { return wrap("31", text); }
-
- private:
-  std::string wrap(std::string_view code, std::string_view text) const;
-  const bool are_wanted_;
 };
 
 /// What the site has to offer, a line for each kind of page.
