@@ -28,7 +28,7 @@ def run(*command, **options):
 
 class Help(unittest.TestCase):
     def test_help_and_version_go_to_stdout(self):
-        self.assertGreaterEqual(set(COMMANDS), {"crawl", "echo", "fetch", "help", "run"})
+        self.assertGreaterEqual(set(COMMANDS), {"bench", "crawl", "echo", "fetch", "help", "run"})
         for command in ALL:
             for option in "--help", "-h", "--version":
                 with self.subTest(command, option=option):

@@ -14,6 +14,7 @@ namespace tool {
 using Command = std::function<ExitCode()>;
 
 // Each sets `chosen` while the command line is parsed, if the command line names it.
+void add_bench(CLI::App& app, Command& chosen);
 void add_crawl(CLI::App& app, Command& chosen);
 void add_demo(CLI::App& app, Command& chosen);
 void add_echo(CLI::App& app, Command& chosen);

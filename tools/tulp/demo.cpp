@@ -1,5 +1,4 @@
 // tulp demo: what fibers are good for, to look at.
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <tulp/tulp.hpp>
@@ -20,6 +19,7 @@
 #include "concurrently.hpp"
 #include "demo/report.hpp"
 #include "demo/site.hpp"
+#include "descriptor_limit.hpp"
 #include "http/client.hpp"
 #include "output.hpp"
 #include "terminal.hpp"
@@ -44,14 +44,6 @@ struct DemoOptions {
 };
 
 void print(const std::string& text) { write_all(STDOUT_FILENO, text, "stdout"); }
-
-/// A fiber that fetches and the one that answers it hold a descriptor each.
-void raise_descriptor_limit() {
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  limit.rlim_cur = limit.rlim_max;
-  ::setrlimit(RLIMIT_NOFILE, &limit);
-}
 
 /// Fetches `url`, and shows each piece of the body to `look`.
 Visit visit(const std::string& url, const http::Via& via, const std::function<void(std::string_view)>& look) {
@@ -171,7 +163,7 @@ ExitCode serve_site(const DemoOptions& options) {
 }
 
 ExitCode run(const DemoOptions& options) {
-  raise_descriptor_limit();
+  raise_descriptor_limit();  // a fiber that fetches and the one that answers it hold one each
   if (options.only_serves) return serve_site(options);
   return options.urls.empty() ? visit_site(options) : visit_urls(options.urls, options.via);
 }
