@@ -163,6 +163,11 @@ class StreamWriter {
   /// Half-closes, after what was written.  Does not park.
   void write_eof();
   bool can_write_eof() const noexcept;
+  /// What write_eof() refuses where TLS is spoken: tells the peer in TLS's own words that no more will be written, after
+  /// what was.  Reading goes on, if the peer lets it: one that speaks TLS 1.2 may end its side at once.  Does not park.
+  /// Throws: InvalidStateError - there is no TLS on this connection.
+  /// Source: tulp only; RFC 8446 section 6.1, RFC 5246 section 7.2.1.
+  void write_close_notify();
 
   /// Goes on with TLS, in the role that the context has, after what was written has been sent in plain.  The reader goes
   /// on with what comes then; what it holds already is taken for the beginning of the peer's handshake by a server, and by a

@@ -236,6 +236,11 @@ ByteStream::Status SslStream::flush() noexcept {
   return Status::done;
 }
 
+void SslStream::write_eof() noexcept {
+  engine_.write_end();
+  flush_in_background();
+}
+
 /// A failure shows in the next write.
 ByteStream::Status SslStream::flush_in_background() noexcept {
   if (is_closed_) return Status::failed;

@@ -72,7 +72,8 @@ class SslStream final : public ByteStream {
   void arm(Direction direction, Runnable& target) override;
   void disarm(Direction direction) noexcept override;
   bool can_write_eof() const noexcept override { return false; }
-  void write_eof() noexcept override {}
+  /// By write_close_notify() alone.
+  void write_eof() noexcept override;
   bool can_outlive_peer() const noexcept override { return false; }
   std::size_t unsent_bytes() const noexcept override { return engine_.output().size() + bytes_->unsent_bytes(); }
   Result try_end() noexcept override;

@@ -150,6 +150,7 @@ void StreamWriter::start_tls(const SslContext& context, StartTlsOptions options)
 }
 
 void StreamWriter::write_eof() { stream_->transport().write_eof(); }
+void StreamWriter::write_close_notify() { stream_->transport().write_close_notify(); }
 bool StreamWriter::can_write_eof() const noexcept { return stream_->transport().can_write_eof(); }
 void StreamWriter::close() { stream_->close(); }
 bool StreamWriter::is_closing() const noexcept { return stream_->transport().is_closing(); }

@@ -347,6 +347,15 @@ void StreamTransport::write_eof() {
   if (state_ != State::open || eof_ != Eof::none) return;
   if (!stream_->can_outlive_peer()) throw InvalidStateError("write_eof() on TLS, of which one half cannot be closed");
   if (!stream_->can_read()) return close();
+  end_writing();
+}
+
+void StreamTransport::write_close_notify() {
+  if (stream_->can_outlive_peer()) throw InvalidStateError("write_close_notify() on a connection without TLS");
+  if (state_ == State::open && eof_ == Eof::none) end_writing();
+}
+
+void StreamTransport::end_writing() {
   take_over_feeder();
   eof_ = Eof::asked;
   send({});

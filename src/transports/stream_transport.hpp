@@ -37,6 +37,8 @@ class StreamTransport final : public Transport,
   void writelines(std::span<const std::string_view> pieces) override;
   void write_eof() override;
   bool can_write_eof() const noexcept override { return stream_->can_write_eof(); }
+  /// As write_eof(), with TLS.
+  void write_close_notify();
   void close() override;
   void close_without_leave() override;
   void abort() override;
@@ -162,6 +164,7 @@ class StreamTransport final : public Transport,
   void wake_puller() noexcept;
   void wake_feeder() noexcept;
   void take_over_feeder();
+  void end_writing();
 
   ByteStream::Result try_write(const Pieces& pieces);
   void wait_until_writable();

@@ -331,6 +331,36 @@ TEST_CASE_METHOD(TlsTest, "TLS cannot be half-closed, and says so") {
   });
 }
 
+TEST_CASE_METHOD(TlsTest, "write_close_notify() ends writing behind all that was written, and reading goes on") {
+  run([&] {
+    const auto answer_at_end = [](StreamReader reader, StreamWriter writer) {
+      const std::string all = reader.read();
+      writer.write(std::to_string(all.size()) + " bytes");
+    };
+    Server server = start_server(answer_at_end, "127.0.0.1", 0, {.ssl = certificates.server()});
+    auto [reader, writer] =
+        open_connection("127.0.0.1", server.port(), {.ssl = certificates.client(), .server_hostname = "localhost"});
+    writer.write(std::string(3'000'000, 'x'));
+    writer.write_close_notify();
+    writer.write_close_notify();
+    CHECK_THROWS_AS(writer.write("more"), InvalidStateError);
+    CHECK(reader.read() == "3000000 bytes");
+    writer.close();
+    writer.wait_closed();
+    server.close();
+  });
+}
+
+TEST_CASE_METHOD(TlsTest, "write_close_notify() is for TLS alone") {
+  run([&] {
+    Server server = start_server(echo, "127.0.0.1", 0);
+    auto [reader, writer] = open_connection("127.0.0.1", server.port());
+    CHECK_THROWS_AS(writer.write_close_notify(), InvalidStateError);
+    writer.close();
+    server.close();
+  });
+}
+
 TEST_CASE_METHOD(TlsTest, "a client whose certificate a TLS 1.3 server wants hears that, and not a bare end") {
   run([&] {
     Server server = start_server(echo, "127.0.0.1", 0,
