@@ -21,14 +21,14 @@ bool are_bad(const tulp::SslClientOptions& trust) {
 
 }  // namespace
 
-void ClientTls::add_options(CLI::App& command) {
+void ClientTls::add_options(CLI::App& command, const char* insecure) {
   command.add_option("--cacert", options_.ca_file, "Trust the certificates in this file, instead of the system's");
   command.add_option("--crlfile", options_.crl_file, "What has been revoked, from the issuer of each certificate");
   CLI::Option* certificate = command.add_option("--cert", options_.certificate_chain_file,
                                                 "The own certificate, for servers that ask for one");
   command.add_option("--key", options_.private_key_file, "Its key, if that is not in the same file")
       ->needs(certificate);
-  command.add_flag("-k,--insecure", options_.danger_accept_any_certificate,
+  command.add_flag(insecure, options_.danger_accept_any_certificate,
                    "Believe whoever answers: no certificate is checked");
 }
 

@@ -21,7 +21,7 @@ struct Via {
   /// The Unix socket to connect to, whatever the URL's host; none if empty.
   std::string unix_socket = {};
   /// For https.
-  std::shared_ptr<ClientTls> tls = std::make_shared<ClientTls>();
+  std::shared_ptr<ClientTls> tls = std::make_shared<ClientTls>(std::vector<std::string>{"http/1.1"});
 };
 
 /// A GET whose reply has begun.  Dropping it closes the connection.
