@@ -101,6 +101,7 @@ int main(int argc, char** argv) {
   add_crawl(app, command);
   add_echo(app, command);
   add_nc(app, command);
+  add_proxy(app, command);
   add_run(app, command);
   add_bench(app, command);
   add_demo(app, command);

@@ -1,0 +1,66 @@
+#include "proxy/access_log.hpp"
+
+#include <unistd.h>
+
+#include <array>
+#include <chrono>
+#include <cstdio>
+#include <ctime>
+#include <utility>
+
+#include "output.hpp"
+#include "terminal.hpp"
+
+namespace tool::proxy {
+namespace {
+
+/// "2026-11-28T12:00:00.123Z".
+std::string now_in_utc() {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  const auto milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(now).count();
+  const std::time_t seconds = milliseconds / 1000;
+  std::tm parts{};
+  ::gmtime_r(&seconds, &parts);
+  std::array<char, 64> text{};
+  const std::size_t size = std::strftime(text.data(), text.size(), "%FT%T", &parts);
+  std::snprintf(text.data() + size, text.size() - size, ".%03dZ", static_cast<int>(milliseconds % 1000));
+  return text.data();
+}
+
+std::string line_of(const Entry& entry) {
+  std::array<char, 32> seconds{};
+  std::snprintf(seconds.data(), seconds.size(), "%.3f", entry.time.seconds());
+  return now_in_utc() + ' ' + printable(entry.client) + " -> " + printable(entry.target) + " up " +
+         std::to_string(entry.up_bytes) + " down " + std::to_string(entry.down_bytes) + " in " + seconds.data() +
+         " s: " + printable(entry.end);
+}
+
+}  // namespace
+
+void AccessLog::write(const Entry& entry) {
+  if (!is_quiet_) write_line(line_of(entry));
+}
+
+void AccessLog::write_line(const std::string& line) {
+  const std::lock_guard guard(mutex_);
+  if (failure_) return;
+  try {
+    write_all(STDOUT_FILENO, line + '\n', "stdout");
+  } catch (const WriteError&) {
+    failure_ = std::current_exception();
+    if (stop_) stop_();
+  }
+}
+
+void AccessLog::on_failure(std::function<void()> stop) {
+  const std::lock_guard guard(mutex_);
+  stop_ = std::move(stop);
+  if (failure_) stop_();
+}
+
+void AccessLog::check() const {
+  const std::lock_guard guard(mutex_);
+  if (failure_) std::rethrow_exception(failure_);
+}
+
+}  // namespace tool::proxy
