@@ -10,7 +10,8 @@ import subprocess
 import tempfile
 import unittest
 
-from hostile import End, Run, beside, converse, descriptor_count, program, wait_for_descriptors
+from hostile import (End, Run, beside, check_same, converse, descriptor_count, program, some_bytes,
+                     wait_for_descriptors)
 from programs import TULP
 
 MAKE_CERTIFICATES = pathlib.Path(TULP).parents[2] / "tests" / "programs" / "make_certificates"
@@ -59,6 +60,18 @@ async def die_between(pick, client, server):
             await asyncio.wait_for(second.receive(pick), 60)
 
 
+async def talk_between(pick, server, client):
+    """As converse(), where the listener ends with its client, which thus has to have everything before it ends."""
+    of_server, of_client = some_bytes(pick, MOST_BYTES), some_bytes(pick, MOST_BYTES)
+    async with beside(server.send(of_server, pick)), beside(server.receive(pick)) as receiving, \
+            beside(client.send_part(of_client, pick)) as sending:
+        check_same(await client.reader.readexactly(len(of_server)), of_server)
+        await sending
+        client.writer.write_eof()
+        check_same(await receiving, of_client)
+        check_same(await client.receive(pick), b"")
+
+
 class Conversations(unittest.TestCase):
     def setUp(self):
         self.seed = int(os.environ.get("TULP_SEED") or random.randrange(1, 1_000_000))
@@ -94,8 +107,7 @@ class Conversations(unittest.TestCase):
                 line = (await server.stderr.readline()).decode()
                 port = re.search(r":(\d+)$", line.strip())[1]
                 async with program(TULP, "nc", "-N", "127.0.0.1", port, **pipes) as client:
-                    # A listener ends with its client.
-                    await converse(End.of(server), End.of(client), pick, MOST_BYTES, is_a_first=True)
+                    await talk_between(pick, End.of(server), End.of(client))
                     assert (await server.wait(), await client.wait()) == (0, 0), (server.returncode, client.returncode)
 
         async def run():
