@@ -7,6 +7,8 @@
 #include <exception>
 #include <memory>
 #include <span>
+#include <utility>
+#include <vector>
 
 namespace tool {
 
@@ -17,27 +19,45 @@ struct RelayEnd {
   std::exception_ptr error = nullptr;  // unless at_end
 };
 
-/// The memory of a relay: little as long as little comes at a time, so that a connection which waits, or on which a person
-/// types, costs next to nothing.
-class RelayBuffer {
+/// Memory that the relays of a thread lend each other, that used last first: the processor still has it at hand, and a
+/// connection that waits for something to read holds none.
+class LentBuffer {
  public:
-  explicit RelayBuffer(std::size_t most_bytes) : most_bytes_(most_bytes) {}
+  explicit LentBuffer(std::size_t size) : size_(size) {
+    std::vector<Memory>& kept = kept_ones();
+    if (kept.empty() || kept.back().size != size) {
+      memory_ = std::make_unique_for_overwrite<char[]>(size);
+    } else {
+      memory_ = std::move(kept.back().bytes);
+      kept.pop_back();
+    }
+  }
+  LentBuffer(const LentBuffer&) = delete;
+  LentBuffer& operator=(const LentBuffer&) = delete;
+  ~LentBuffer() {
+    std::vector<Memory>& kept = kept_ones();
+    if (kept.size() < kept.capacity()) kept.push_back({size_, std::move(memory_)});
+  }
 
-  std::span<char> memory() noexcept {
-    if (large_) return {large_.get(), most_bytes_};
-    return std::span(small_).first(std::min(small_.size(), most_bytes_));
-  }
-  /// Fits the memory to what has been read into it, and written again.
-  void fit(std::size_t size) {
-    if (large_ && size <= small_.size() / 2) large_.reset();
-    if (!large_ && size == small_.size() && most_bytes_ > size)
-      large_ = std::make_unique_for_overwrite<char[]>(most_bytes_);
-  }
+  std::span<char> bytes() noexcept { return {memory_.get(), size_}; }
 
  private:
-  const std::size_t most_bytes_;
-  std::array<char, 4096> small_;
-  std::unique_ptr<char[]> large_;
+  struct Memory {
+    std::size_t size;
+    std::unique_ptr<char[]> bytes;
+  };
+  /// No more than a few are in use at a time, unless receivers are slow.
+  static std::vector<Memory>& kept_ones() {
+    thread_local std::vector<Memory> ones = [] {
+      std::vector<Memory> none;
+      none.reserve(8);
+      return none;
+    }();
+    return ones;
+  }
+
+  const std::size_t size_;
+  std::unique_ptr<char[]> memory_;
 };
 
 /// Moves what comes until that ends or fails, at most `buffer_bytes` at a time.  Calls `on_read()` when there is a piece, and
@@ -45,16 +65,25 @@ class RelayBuffer {
 /// Parks.  Cancel: what `from` has not given stays there; of the last piece some may not have been sent.
 template <class F, class G>
 RelayEnd relay(tulp::StreamReader& from, tulp::StreamWriter& to, std::size_t buffer_bytes, F on_read, G on_moved) {
-  RelayBuffer buffer(buffer_bytes);
+  std::array<char, 4096> little;
   RelayEnd::How at = RelayEnd::How::cannot_read;
+  const auto move_piece = [&](std::span<char> memory) {
+    at = RelayEnd::How::cannot_read;
+    const std::size_t size = from.read_into(memory);
+    if (size == 0) return size;
+    at = RelayEnd::How::cannot_write;
+    on_read();
+    to.write({memory.data(), size});
+    on_moved(size);
+    return size;
+  };
   try {
-    while (const std::size_t size = from.read_into(buffer.memory())) {
-      at = RelayEnd::How::cannot_write;
-      on_read();
-      to.write({buffer.memory().data(), size});
-      on_moved(size);
-      buffer.fit(size);
-      at = RelayEnd::How::cannot_read;
+    while (std::size_t size = move_piece(little)) {
+      if (size < little.size()) continue;
+      LentBuffer much(buffer_bytes);  // there may be more; the little is sent together with it
+      while ((size = move_piece(much.bytes())) == buffer_bytes) {
+      }
+      if (size == 0) break;
     }
     return {};
   } catch (const std::exception&) {
