@@ -247,11 +247,13 @@ constexpr const char* help_text = R"(Examples: tulp nc example.org 80
           tulp nc --tls example.org 443
           tulp nc -zv localhost 20-25
 
-Without -N the peer does not hear that standard input has ended, and tulp waits for the peer's end.  When the peer
-ends first, a terminal is not waited for, and with -l no pipe either; what is left of a file is sent all the same.
+Without -N the peer does not hear that standard input has ended, and tulp waits for the peer's end.  When
+the peer ends first, a terminal is not waited for, and with -l no pipe either; what is left of a file is
+sent all the same.
 
 Exit codes:
-   0  the conversation is over, or nobody has said anything for as long as -w says; with -z: a port is open
+   0  the conversation is over, also because nobody has said anything for as long as -w says; with -z: a
+      port is open
    1  something else failed, such as reading standard input
    2  bad arguments
    6  the host's name has no address

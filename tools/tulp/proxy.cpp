@@ -101,12 +101,12 @@ constexpr const char* help_text = R"(Examples: tulp proxy --listen 8080 --to exa
           tulp proxy --listen :443 --tls-cert chain.pem --tls-key key.pem --to unix:/run/app.sock
           tulp proxy --listen 5432 --to db.example.org:5433 --to-tls --cacert ca.pem
 
-ADDR is HOST:PORT, [IPV6]:PORT, :PORT for all addresses of this machine, PORT alone for 127.0.0.1, unix:PATH, or
-unix:@NAME for an abstract socket.  Port 0 takes a free port; the port is printed.
+ADDR is HOST:PORT, [IPV6]:PORT, :PORT for all addresses of this machine, PORT alone for 127.0.0.1,
+unix:PATH, or unix:@NAME for an abstract socket.  Port 0 takes a free port; the port is printed.
 
-Each side's end, and its breaking the connection, are passed on to the other.  For each connection that is over,
-standard output has a line: when, who, to whom, the bytes up to the target and down from it, how long, and how it
-ended.  SIGTERM and Ctrl-C stop it: connections that stand have --grace seconds to end.
+Each side's end, and its breaking the connection, are passed on to the other.  For each connection that is
+over, standard output has a line: when, who, to whom, the bytes up to the target and down from it, how long,
+and how it ended.  SIGTERM and Ctrl-C stop it: connections that stand have --grace seconds to end.
 
 Exit codes:
    1  the address cannot be listened on, or something else failed
