@@ -68,6 +68,7 @@ class Crawl {
   const CrawlOptions& options_;
   const http::Url begin_;
   const tulp::TimePoint start_ = tulp::get_event_loop().time();
+  http::Connections connections_{options_.via};
   std::unordered_set<std::string> seen_;
   std::deque<Page> pages_;  // they stay where they are
   tulp::Queue<Job> jobs_;
@@ -122,7 +123,7 @@ void Crawl::visit(Page& page, const http::Url& url) {
 }
 
 void Crawl::read(Page& page, const http::Url& url) {
-  http::Exchange exchange(url, options_.via);
+  http::Exchange exchange(connections_, url);
   page.status = exchange.head().status;
   if (const auto location = exchange.redirection()) return follow(page, url, std::string(*location));
   const std::string* type = http::find(exchange.head().fields, "Content-Type");

@@ -51,7 +51,8 @@ Visit visit(const std::string& url, const http::Via& via, const std::function<vo
   const tulp::TimePoint begin = loop.time();
   Visit visit{.url = url};
   try {
-    http::Exchange exchange = http::get(http::parse_url(url), {.via = via});
+    http::Connections connections(via);
+    http::Exchange exchange = http::get(connections, http::parse_url(url));
     visit.status = exchange.head().status;
     for (auto piece = exchange.read_body(); !piece.empty(); piece = exchange.read_body()) {
       visit.received_bytes += piece.size();

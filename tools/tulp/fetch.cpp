@@ -70,6 +70,7 @@ class Fetch {
   void show_progress();
 
   const FetchOptions& options_;
+  http::Connections connections_{options_.via};
   std::vector<Transfer> transfers_;
   OrderedOutput stdout_;
   StatusLine status_{STDERR_FILENO};
@@ -124,7 +125,7 @@ void Fetch::transfer(const http::Url& url, Transfer& transfer, Write write) {
   try {
     tulp::with_timeout(limit, [&] {
       http::Exchange exchange =
-          http::get(url, {.max_redirects = options_.max_redirects, .via = options_.via, .on_head = print_head});
+          http::get(connections_, url, {}, {.max_redirects = options_.max_redirects, .on_head = print_head});
       transfer.expected_bytes = exchange.head().content_length;
       for (auto piece = exchange.read_body(); !piece.empty(); piece = exchange.read_body()) {
         transfer.received_bytes += piece.size();

@@ -80,9 +80,13 @@ class Parser final : public beast::http::basic_parser<std::is_same_v<HeadType, R
 
 }  // namespace
 
+bool is_named(const Field& field, std::string_view name) {
+  return beast::iequals(field.name, beast::string_view(name.data(), name.size()));
+}
+
 const std::string* find(const Fields& fields, std::string_view name) {
   for (const Field& field : fields) {
-    if (beast::iequals(field.name, beast::string_view(name.data(), name.size()))) return &field.value;
+    if (is_named(field, name)) return &field.value;
   }
   return nullptr;
 }
@@ -105,6 +109,7 @@ struct MessageReader<HeadType>::State {
   std::size_t begin = 0;  // what is received and not parsed yet stands between these
   std::size_t end = 0;
   std::optional<Parser<HeadType>> parser;
+  bool is_reply_to_head = false;
 };
 
 /// Adds to what is unparsed; false at the end of the stream.
@@ -150,6 +155,7 @@ MessageReader<HeadType>::~MessageReader() = default;
 template <class HeadType>
 std::optional<HeadType> MessageReader<HeadType>::read_head() {
   state_->parser.emplace();
+  if (state_->is_reply_to_head) state_->parser->skip(true);
   if (state_->parse_some()) return std::move(state_->parser->head);
   if (!state_->parser->got_some()) return std::nullopt;
   throw BadMessage(Kind::malformed, "the connection ended within the header");
@@ -181,6 +187,16 @@ template <class HeadType>
 void MessageReader<HeadType>::drain() {
   while (state_->stream.read_into({state_->buffer.get(), limit_bytes}) > 0) {
   }
+}
+
+template <class HeadType>
+void MessageReader<HeadType>::set_reply_to_head(bool is_reply_to_head) {
+  state_->is_reply_to_head = is_reply_to_head;
+}
+
+template <class HeadType>
+bool MessageReader<HeadType>::is_between_messages() const {
+  return state_->parser && state_->parser->is_done() && state_->unparsed().empty();
 }
 
 template class MessageReader<RequestHead>;

@@ -21,6 +21,9 @@ struct Field {
 /// In the order in which they came.
 using Fields = std::vector<Field>;
 
+/// Whether it has this name, in whatever case.
+bool is_named(const Field& field, std::string_view name);
+
 /// The value of the first field of this name, in whatever case; null if there is none.
 const std::string* find(const Fields& fields, std::string_view name);
 
@@ -78,6 +81,13 @@ class MessageReader {
   bool skip_body(std::size_t most_bytes);
   /// Drops what comes until the end of the stream.
   void drain();
+
+  // For replies.
+
+  /// Whether those to come answer HEAD, and thus have no body, whatever their head says.
+  void set_reply_to_head(bool is_reply_to_head);
+  /// Whether a message has been read to its end, and nothing of another one.
+  bool is_between_messages() const;
 
  private:
   struct State;

@@ -181,11 +181,13 @@ std::string join(const Url& url, const std::string& host) {
 
 std::string Url::authority() const { return join(*this, host.substr(0, host.find('%'))); }
 
-std::string Url::to_string() const {
-  std::string name = host;
+std::string Url::origin() const {
+  std::string name = in_lower_case(host);
   if (const std::size_t zone = name.find('%'); zone != std::string::npos) name.replace(zone, 1, "%25");
-  return (scheme == Scheme::https ? "https://" : "http://") + join(*this, name) + target;
+  return (scheme == Scheme::https ? "https://" : "http://") + join(*this, name);
 }
+
+std::string Url::to_string() const { return origin() + target; }
 
 Url parse_url(std::string_view text) {
   check_bytes(text);

@@ -17,6 +17,8 @@ struct Url {
 
   /// "example.org", "example.org:8080" or "[::1]:8080": what the Host field says.  A zone is nobody else's business.
   std::string authority() const;
+  /// Scheme, host and port: whose URLs one connection serves.
+  std::string origin() const;
   std::string to_string() const;
 };
 
