@@ -75,6 +75,8 @@ BAD_SERVERS = [   # what it is, how it answers, tulp's exit code, what the line 
     ("redirects to a file", reply(b"", "Location: file:///etc/passwd", status="302 Found"), 1,
      "redirected to file:///etc/passwd: the scheme file is not supported", b""),
     ("redirects to ftp", reply(b"", "Location: ftp://localhost/", status="301 Moved"), 1, "ftp is not", b""),
+    ("changes the protocol", OK.replace(b"200 OK", b"101 Switching Protocols") + b"Upgrade: x\r\n\r\n", 8, "another protocol",
+     b""),
     ("redirects to nowhere", reply(b"", "Location: http://:0/", status="301 Moved"), 3, "malformed URL", b""),
 ]
 
@@ -101,7 +103,9 @@ BAD_ARGUMENTS = [
     [], ["--bogus", "http://localhost/"], ["--timeout"], ["--timeout", "0", "http://x/"],
     ["--timeout", "-1", "http://x/"],
     ["--timeout", "nan", "http://x/"], ["--timeout", "soon", "http://x/"], ["--max-redirs", "-1", "http://x/"],
-    ["-o", "file", "http://x/", "http://y/"], ["-o"],
+    ["-o", "file", "http://x/", "http://y/"], ["-o"], ["--connect-timeout", "0", "http://x/"],
+    ["--max-size", "-1", "http://x/"], ["--max-size", "much", "http://x/"], ["--jobs", "0", "http://x/"],
+    ["--jobs", "1001", "http://x/"], ["--jobs", "x", "http://x/"], ["-4", "-6", "http://x/"],
 ]
 
 
@@ -128,6 +132,62 @@ class Errors(FetchTest):
                 self.assert_fails(fetched, code, f"tulp fetch: {server.url}: ", words)
                 self.assertEqual(fetched.stdout, b"")
                 self.assertEqual(list(folder.iterdir()), [])
+
+    def test_a_body_larger_than_is_wanted(self):
+        for answer, words in ((reply(bytes(1001)), "1001 bytes are more than --max-size 1000"),
+                              (OK + b"\r\n" + bytes(1001), "there is more than --max-size 1000"),
+                              (forever(OK + b"Transfer-Encoding: chunked\r\n\r\n", b"100\r\n" + bytes(256) + b"\r\n"),
+                               "there is more than --max-size 1000")):
+            with self.subTest(words), temporary_folder() as folder, RawServer(answer) as server:
+                self.assert_fails(tulp("fetch", "--max-size", 1000, server.url, "-o", folder / "file"), 63, words)
+                self.assertEqual(list(folder.iterdir()), [])
+                fetched = tulp("fetch", "--max-size", 1000, server.url)
+                self.assert_fails(fetched, 63, words)
+                self.assertLessEqual(len(fetched.stdout), 1000)
+        with RawServer(reply(bytes(1024))) as server:
+            for size in 1024, "1k", "1K", "1kb":
+                self.assertEqual(tulp("fetch", "--max-size", size, server.url).returncode, 0)
+
+    def test_the_page_of_a_redirect_may_be_broken_or_without_end(self):
+        def stall_there(connection, request):
+            if b" /there " in request:
+                return connection.sendall(reply(b"page"))
+            connection.sendall(reply(bytes(1000), "Location: /there", status="302 Found")[:-1])
+            return connection.recv(1)
+        with RawServer(stall_there) as server:
+            self.assertEqual(tulp("fetch", server.url).stdout, b"page")
+        for body in b"Content-Length: 1000\r\n\r\nx", b"\r\n" + bytes(100_000), b"Transfer-Encoding: chunked\r\n\r\nzz":
+            redirection = OK.replace(b"200 OK", b"302 Found") + b"Location: /there\r\n" + body
+
+            def answer(connection, request, redirection=redirection):
+                connection.sendall(reply(b"page") if b" /there " in request else redirection)
+            with self.subTest(body[:40]), RawServer(answer) as server:
+                self.assertEqual(tulp("fetch", server.url).stdout, b"page")
+
+    def test_compressed_content_that_nobody_asked_for_is_kept_as_it_is(self):
+        body = b"\x1f\x8b" + os.urandom(1000)
+        with RawServer(reply(body, "Content-Encoding: gzip")) as server:
+            self.assertEqual(tulp("fetch", server.url).stdout, body)
+
+    def test_a_server_that_never_completes_the_connection(self):
+        with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
+            port = listener.getsockname()[1]
+            waiting = []
+            for _ in range(3):   # until the queue is full, and what more comes is not answered
+                waiting.append(socket.socket())
+                waiting[-1].setblocking(False)
+                waiting[-1].connect_ex(("127.0.0.1", port))
+            fetched = tulp("fetch", f"http://127.0.0.1:{port}/", "--connect-timeout", "0.3")
+            self.assert_fails(fetched, 28, "connecting timed out after 300 ms")
+            fetched = tulp("fetch", f"http://127.0.0.1:{port}/", "--timeout", "0.3")
+            self.assert_fails(fetched, 28, "/: timed out after 300 ms")
+            for connection in waiting:
+                connection.close()
+
+    def test_a_handshake_that_never_ends_is_connecting_too(self):
+        with RawServer(never) as server:
+            fetched = tulp("fetch", server.url.replace("http:", "https:"), "--connect-timeout", "0.3")
+            self.assert_fails(fetched, 28, "connecting timed out after 300 ms")
 
     def test_bad_urls(self):
         for url, code, words in BAD_URLS:

@@ -1,29 +1,14 @@
 """100 MB with -o: byte for byte, in memory that does not grow, from nginx and from http.server."""
-import contextlib
 import filecmp
 import os
-import pathlib
 import subprocess
 import time
 import unittest
 
-from programs import TULP, curl, nginx, python_server, temporary_folder
+from programs import curl, nginx, python_server, run_and_measure, temporary_folder
 
 PIECE_BYTES, PIECE_COUNT = 1_000_000, 100
 MOST_RESIDENT_KIB = 16 * 1024   # the program itself, its stacks and buffers: about half of that
-
-
-def run_and_measure(*command, **options):
-    """The most that tulp had resident, in KiB, and the seconds that it took; it must succeed."""
-    begin, peak_kib = time.monotonic(), 0
-    with subprocess.Popen([TULP, *command], **options) as process:
-        while process.poll() is None:   # rusage would count what this script had resident when it forked
-            with contextlib.suppress(OSError, StopIteration):
-                status = pathlib.Path(f"/proc/{process.pid}/status").read_text().splitlines()
-                peak_kib = int(next(line for line in status if line.startswith("VmHWM:")).split()[1])
-            time.sleep(0.001)
-    assert process.returncode == 0, (command, process.returncode)
-    return peak_kib, time.monotonic() - begin
 
 
 class Large(unittest.TestCase):

@@ -1,6 +1,7 @@
 """tulp fetch brings what curl brings: from http.server, from our own server, and from servers made for the occasion."""
 import os
 import pathlib
+import re
 import threading
 import unittest
 
@@ -126,18 +127,6 @@ class Options(unittest.TestCase):
             self.assertRegex(" ".join(seen), r"^file\.[a-z]{6}\.part$")
             self.assertEqual((folder / "file").read_bytes(), b"ab")
 
-    def test_progress_is_shown_on_a_terminal_unless_the_body_is(self):
-        def send_slowly(connection, _):
-            connection.sendall(reply(b"x" * 5000)[:-1])
-            threading.Event().wait(0.5)
-            connection.sendall(b"x")
-        with temporary_folder() as folder, RawServer(send_slowly) as server:
-            text, code = on_terminal("fetch", server.url, "-o", str(folder / "file"))
-            self.assertEqual(code, 0)
-            self.assertRegex(text, r"^\r5.0 kB of 5.0 kB, \d+.\d kB/s\x1b\[K")
-            self.assertTrue(text.endswith("\r\x1b[K"), text)   # nothing of it stays
-            self.assertEqual(on_terminal("fetch", server.url), ("x" * 5000, 0))
-
     def test_the_number_of_redirects_has_a_limit(self):
         def count_down(connection, request):
             left = int(request.split(b"/")[1].split()[0])
@@ -147,6 +136,82 @@ class Options(unittest.TestCase):
             self.assertEqual(tulp("fetch", server.url + "/11").returncode, 47)
             self.assertEqual(tulp("fetch", server.url + "/11", "--max-redirs", 11).stdout, b"page")
             self.assertEqual(tulp("fetch", server.url + "/1", "--max-redirs", 0).returncode, 47)
+
+
+def slowly(body, *fields):
+    """Sends all but the last byte, and that a moment later."""
+    def answer(connection, _):
+        connection.sendall(reply(body, *fields)[:-1])
+        threading.Event().wait(0.5)
+        connection.sendall(body[-1:])
+    return answer
+
+
+class Progress(unittest.TestCase):
+    def lines(self, text):
+        """Those that were shown at one time or another, without what moves the cursor."""
+        return [line.rstrip() for line in re.split(r"\r|\n|\x1b\[[0-9]*[A-Z]", text) if line.strip()]
+
+    def test_a_terminal_sees_a_bar_unless_it_sees_the_body(self):
+        with temporary_folder() as folder, RawServer(slowly(b"x" * 5000)) as server:
+            text, code = on_terminal("fetch", server.url, "-o", str(folder / "file"))
+            self.assertEqual(code, 0)
+            self.assertRegex(self.lines(text)[-1], r"^file +\[=+> *\]   99 %    5.0 kB  +[0-9.]+ k?B/s  +0:0[01] left$")
+            self.assertTrue(text.endswith("\r\x1b[J"), text)   # nothing of it stays
+            self.assertEqual(on_terminal("fetch", server.url), ("x" * 5000, 0))
+            for args, environment in (["--silent"], {}), ([], {"TERM": "dumb"}):
+                self.assertEqual(on_terminal("fetch", *args, server.url, "-o", str(folder / "file"), **environment), ("", 0))
+
+    def test_no_line_is_wider_than_the_terminal_and_no_display_higher(self):
+        with temporary_folder() as folder, RawServer(slowly(b"x" * 5000)) as server:
+            outputs = [arg for i in range(5) for arg in ("-o", str(folder / f"{i}-a-long-name-with-ümlauts"))]
+            for rows, columns in (24, 80), (24, 40), (24, 20), (4, 40), (1, 3), (24, 200):
+                with self.subTest(columns=columns, rows=rows):
+                    text, code = on_terminal("fetch", *outputs, *[server.url] * 5, size=(rows, columns))
+                    self.assertEqual(code, 0)
+                    self.assertLess(max(map(len, self.lines(text))), columns)
+                    self.assertLess(max(part.count("\n") for part in text.split("\r\x1b")), max(rows - 1, 1))
+
+    def test_a_length_that_is_not_known_has_no_percentage(self):
+        def answer(connection, _):
+            connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 5000)
+            threading.Event().wait(0.3)
+        with temporary_folder() as folder, RawServer(answer) as server:
+            lines = self.lines(on_terminal("fetch", server.url, "-o", str(folder / "file"))[0])
+            self.assertRegex(lines[-1], r"^file +\[<=> +\]  +5.0 kB  +[0-9.]+ k?B/s$")
+
+    def test_what_was_there_counts_when_it_is_gone_on_with(self):
+        rest = slowly(b"x" * 5000, "Content-Range: bytes 5000-9999/10000")
+
+        def answer(connection, request):
+            rest(Replacing(connection, b"200 OK", b"206 Partial Content"), request)
+        with temporary_folder() as folder, RawServer(answer) as server:
+            (folder / "file").write_bytes(b"x" * 5000)
+            text, code = on_terminal("fetch", "-C", "-", server.url, "-o", str(folder / "file"))
+            self.assertEqual(code, 0)
+            self.assertRegex(self.lines(text)[-1], r"^file +\[=+> *\]   99 %   10.0 kB  ")
+
+    def test_several_have_a_sum_and_a_failure_is_told_above(self):
+        def answer(connection, request):
+            if b"/bad" not in request:
+                slowly(b"x" * 5000)(connection, request)
+        with temporary_folder() as folder, RawServer(answer) as server:
+            text, code = on_terminal("fetch", "-o", str(folder / "a"), server.url, "-o", "/dev/null", server.url + "/bad",
+                                     "-o", str(folder / "c"), server.url)
+            self.assertEqual(code, 52)
+            lines = self.lines(text)
+            self.assertRegex(lines[-1], r"^[12] of 3 done, 10.0 kB, [0-9.]+ k?B/s$")
+            self.assertEqual(len([line for line in lines if line.startswith(f"tulp fetch: {server.url}/bad: ")]), 1)
+
+
+class Replacing:
+    """A connection on which the first thing sent has something else in it."""
+
+    def __init__(self, connection, old, new):
+        self.connection, self.old, self.new = connection, old, new
+
+    def sendall(self, data):
+        self.connection.sendall(data.replace(self.old, self.new, 1))
 
 
 class SeveralUrls(unittest.TestCase):

@@ -1,6 +1,7 @@
 """What the scripts of this folder share: the tulp program, and servers for it to talk to, each on a port that the
 system picks and gone when its `with` block ends."""
 import contextlib
+import fcntl
 import functools
 import http.server
 import os
@@ -10,9 +11,11 @@ import re
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import threading
 import time
 
@@ -32,10 +35,24 @@ def tulp(*args, timeout=60, **options):
                           check=False, **options)
 
 
-def on_terminal(*args, **environment):
-    """All that tulp writes to a terminal, and its exit code."""
+def run_and_measure(*command, code=0, **options):
+    """The most that tulp had resident, in KiB, and the seconds that it took; it must end with `code`."""
+    begin, peak_kib = time.monotonic(), 0
+    with subprocess.Popen([TULP, *command], **options) as process:
+        while process.poll() is None:   # rusage would count what this script had resident when it forked
+            with contextlib.suppress(OSError, StopIteration):
+                status = pathlib.Path(f"/proc/{process.pid}/status").read_text().splitlines()
+                peak_kib = int(next(line for line in status if line.startswith("VmHWM:")).split()[1])
+            time.sleep(0.001)
+    assert process.returncode == code, (command, process.returncode)
+    return peak_kib, time.monotonic() - begin
+
+
+def on_terminal(*args, size=(24, 80), **environment):
+    """All that tulp writes to a terminal, and its exit code.  `size` are its lines and columns."""
     pid, terminal = pty.fork()
     if pid == 0:
+        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("4H", *size, 0, 0))
         os.execve(TULP, [TULP, *args], {**os.environ, "TERM": "xterm", **environment})
     text = b""
     try:

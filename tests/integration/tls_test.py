@@ -163,6 +163,16 @@ class Fetch(unittest.TestCase):
                                      curl("-L", "--cacert", FOLDER / "ca.pem", url))
 
 
+    def test_a_redirect_to_where_nothing_is_encrypted_is_not_followed(self):
+        conf = f"""ssl_certificate {FOLDER}/good.pem; ssl_certificate_key {FOLDER}/good.key;
+          location = /down {{ return 302 http://localhost:1/x; }} location = /on {{ return 302 https://$http_host/page; }}"""
+        with nginx(FOLDER, tls=conf) as port:
+            fetched = fetch(port, path="down")
+            self.assertEqual((fetched.returncode, fetched.stdout), (1, b""))
+            self.assertIn(b"redirected to http://localhost:1/x: that is not encrypted any more", fetched.stderr)
+            self.assertTrue(fetch(port, path="on").stdout == (FOLDER / "page").read_bytes())
+
+
 class Servers(unittest.TestCase):
     def test_s_client_has_everything_sent_back(self):
         data = b"a line\n" * 100

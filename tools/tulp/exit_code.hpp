@@ -16,8 +16,11 @@ enum class ExitCode : int {
   not_connected = 7,
   weird_reply = 8,
   partial_body = 18,
+  http_error = 22,
   write_error = 23,
+  read_error = 26,
   timed_out = 28,
+  range_error = 33,
   tls_failed = 35,
   too_many_redirects = 47,
   empty_reply = 52,
@@ -25,6 +28,7 @@ enum class ExitCode : int {
   receive_error = 56,
   bad_certificate_file = 58,
   not_trusted = 60,
+  too_large = 63,
   bad_ca_file = 77,
 };
 
@@ -37,8 +41,11 @@ constexpr const char* exit_code_table = R"(Exit codes, as curl's:
    7  could not connect
    8  the server's reply is not HTTP, or too large where it must be small
   18  the connection ended before the body was complete
+  22  the server answered with 400 or more, and --fail or -C was given
   23  the output could not be written
+  26  a file to send could not be read
   28  the time given was over
+  33  the server does not go on where -C wants it to
   35  the TLS handshake failed
   47  too many redirects
   52  the server closed the connection without a reply
@@ -46,6 +53,7 @@ constexpr const char* exit_code_table = R"(Exit codes, as curl's:
   56  receiving failed
   58  the own certificate or its key cannot be used
   60  the server's certificate is not to be trusted
+  63  more than --max-size
   77  the file given with --cacert or --crlfile cannot be used
  130  interrupted (Ctrl-C); 143: terminated)";
 

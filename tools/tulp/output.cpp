@@ -58,6 +58,11 @@ void write_all(int fd, std::string_view data, const std::string& name) {
   }
 }
 
+bool is_special_file(const std::string& path) {
+  struct stat existing {};
+  return ::stat(path.c_str(), &existing) == 0 && !S_ISREG(existing.st_mode);
+}
+
 OutputFile::OutputFile(const std::string& path) : name_(path), path_(real_path(path)) {
   struct stat existing {};
   if (::stat(path_.c_str(), &existing) != 0) {
@@ -95,6 +100,31 @@ void OutputFile::commit() {
   if (temporary_.empty()) return;
   if (::rename(temporary_.c_str(), path_.c_str()) != 0) throw WriteError(errno, name_);
   temporary_.clear();
+}
+
+PartialFile::PartialFile(const std::string& path) : name_(path), fd_(::open(path.c_str(), O_WRONLY | O_CLOEXEC)) {
+  if (fd_ < 0 && errno == ENOENT) {
+    fd_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    is_new_and_empty_ = fd_ >= 0;
+  }
+  if (fd_ < 0) throw WriteError(errno, name_);
+  const off_t end = ::lseek(fd_, 0, SEEK_END);  // fails where nothing can have been kept
+  begin_bytes_ = end > 0 ? static_cast<std::uint64_t>(end) : 0;
+}
+
+PartialFile::~PartialFile() {
+  if (fd_ >= 0) ::close(fd_);
+  if (is_new_and_empty_) ::unlink(name_.c_str());
+}
+
+void PartialFile::write(std::string_view data) {
+  is_new_and_empty_ = false;
+  write_all(fd_, data, name_);
+}
+
+void PartialFile::commit() {
+  is_new_and_empty_ = false;
+  if (::close(std::exchange(fd_, -1)) != 0) throw WriteError(errno, name_);
 }
 
 struct OrderedOutput::Lane {

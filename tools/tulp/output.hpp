@@ -2,6 +2,7 @@
 // descriptor.  Writes block: what a terminal, a pipe or a disk takes slowly holds up everything.
 #pragma once
 #include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <memory>
 #include <string>
@@ -26,6 +27,9 @@ class WriteError : public Failure {
 /// Writes all of it.  `name` is what an error calls the output.  Throws: WriteError.
 void write_all(int fd, std::string_view data, const std::string& name);
 
+/// Whether something is there under this name that is no regular file: a device, a pipe, a folder.
+bool is_special_file(const std::string& path);
+
 /// A file that gets its name when it is complete, and leaves nothing behind if that does not happen.  What is there
 /// under the name and is no regular file (a device, a pipe) is written to as it is.
 class OutputFile {
@@ -48,6 +52,29 @@ class OutputFile {
   std::string path_;       ///< where it will be, symbolic links followed
   std::string temporary_;  ///< where it is now; empty if it is written in place
   int fd_ = -1;
+};
+
+/// A file that is written at its end, in place, so that what came stays, however it ends.
+class PartialFile {
+ public:
+  /// Throws: WriteError - it cannot be opened or created.
+  explicit PartialFile(const std::string& path);
+  PartialFile(const PartialFile&) = delete;
+  PartialFile& operator=(const PartialFile&) = delete;
+  /// Takes it away again if it was created and has got nothing.
+  ~PartialFile();
+
+  /// How much was there at first.
+  std::uint64_t begin_bytes() const noexcept { return begin_bytes_; }
+  void write(std::string_view data);
+  /// Says that all was written.  Throws: WriteError - a part of it was not.
+  void commit();
+
+ private:
+  std::string name_;
+  int fd_;
+  std::uint64_t begin_bytes_ = 0;
+  bool is_new_and_empty_ = false;
 };
 
 /// One descriptor for several writers, whose data are to appear one after another.  A writer whose turn has not come is

@@ -24,14 +24,6 @@ bool is_dumb() {
   return terminal == nullptr || std::string_view(terminal) == "dumb";
 }
 
-/// To a place where a failure to write has nobody to be told to.
-void write_if_possible(int fd, std::string_view text) {
-  try {
-    write_all(fd, text, "terminal");
-  } catch (const WriteError&) {
-  }
-}
-
 template <class... Values>
 std::string format(const char* pattern, Values... values) {
   std::array<char, 64> text{};
@@ -64,6 +56,13 @@ void StatusLine::show(std::string_view text) {
 void StatusLine::clear() {
   if (is_shown_) write_if_possible(fd_, "\r\x1b[K");
   is_shown_ = false;
+}
+
+void write_if_possible(int fd, std::string_view text) {
+  try {
+    write_all(fd, text, "terminal");
+  } catch (const WriteError&) {
+  }
 }
 
 bool wants_colour(int fd) { return ::isatty(fd) == 1 && !is_set("NO_COLOR") && !is_dumb(); }

@@ -74,6 +74,8 @@ class Colours {
   const bool are_wanted_;
 };
 
+/// To a place where a failure to write has nobody to be told to.
+void write_if_possible(int fd, std::string_view text);
 /// "WHO: WHAT" as one line on stderr, whatever bytes are in it.
 void complain(std::string_view who, std::string_view what);
 /// Control characters become \xNN, so that nobody writes to our terminal but ourselves.
