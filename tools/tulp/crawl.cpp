@@ -1,4 +1,5 @@
 // tulp crawl: follows the links of a site, and says what it found.
+#include <strings.h>
 #include <unistd.h>
 
 #include <tulp/tulp.hpp>
@@ -8,10 +9,12 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <deque>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <unordered_set>
 #include <utility>
 #include <vector>
@@ -19,7 +22,9 @@
 #include "command.hpp"
 #include "crawl/links.hpp"
 #include "crawl/report.hpp"
+#include "crawl/site_rules.hpp"
 #include "http/client.hpp"
+#include "http/public_address.hpp"
 #include "output.hpp"
 #include "terminal.hpp"
 #include "tls.hpp"
@@ -30,6 +35,10 @@ namespace {
 using namespace std::chrono_literals;
 using crawl::Page;
 
+/// No page that people read is longer, and what is searched is kept in memory.
+constexpr std::size_t most_searched_bytes = 4 * 1024 * 1024;
+constexpr std::size_t longest_shown_reference = 1000;
+
 struct CrawlOptions {
   std::string url;
   std::size_t max_pages = 1000;
@@ -38,9 +47,30 @@ struct CrawlOptions {
   std::size_t job_count = 10;
   double timeout_seconds = 30;
   bool goes_everywhere = false;
+  bool visits_private = false;
+  bool ignores_robots = false;
   bool prints_json = false;
   http::Via via;
 };
+
+/// As Content-Type says.
+bool is_html(const http::ResponseHead& head) {
+  const std::string* type = http::find(head.fields, "Content-Type");
+  if (type == nullptr) return false;
+  const auto begins_with = [type](const char* kind) {
+    return ::strncasecmp(type->c_str(), kind, std::strlen(kind)) == 0;
+  };
+  return begins_with("text/html") || begins_with("application/xhtml");
+}
+
+/// "utf-8" of "text/html; charset=utf-8"; empty if there is none.
+std::string charset_of(const http::ResponseHead& head) {
+  const char* begin = ::strcasestr(http::find(head.fields, "Content-Type")->c_str(), "charset=");
+  if (begin == nullptr) return "";
+  const std::string_view rest = std::string_view(begin).substr(std::strlen("charset="));
+  const std::size_t quote = rest.starts_with('"') ? 1 : 0;
+  return std::string(rest.substr(quote, rest.find_first_of("\"; ", quote) - quote));
+}
 
 /// One crawl.  Each worker takes a page from the queue, and puts what the page leads to behind.
 class Crawl {
@@ -51,11 +81,16 @@ class Crawl {
 
  private:
   void work();
+  bool is_allowed(Page& page, const http::Url& url);
   void visit(Page& page, const http::Url& url);
+  template <class F>
+  void note_failure(Page& page, F f);
   void read(Page& page, const http::Url& url);
   void read_links(Page& page, const http::Url& url, http::Exchange& exchange);
   void follow(const Page& from, const http::Url& base, const std::string& reference);
   void add(http::Url url, const Page* from);
+  void add_malformed(const std::string& reference, const Page& from, const Failure& failure);
+  void leave_out(const std::string& url);
   void count(Page& page, std::size_t bytes);
   void note_limit(const std::string& limit);
   void show_progress();
@@ -69,6 +104,7 @@ class Crawl {
   const http::Url begin_;
   const tulp::TimePoint start_ = tulp::get_event_loop().time();
   http::Connections connections_{options_.via};
+  crawl::SiteRules rules_{connections_};
   std::unordered_set<std::string> seen_;
   std::deque<Page> pages_;  // they stay where they are
   tulp::Queue<Job> jobs_;
@@ -98,18 +134,43 @@ ExitCode Crawl::run() {
 void Crawl::work() {
   for (;;) {
     const Job job = jobs_.get();
-    if (!is_over_) visit(pages_[job.page], job.url);
+    Page& page = pages_[job.page];
+    if (!is_over_ && (options_.ignores_robots || is_allowed(page, job.url))) visit(page, job.url);
+    if (page.was_visited) ++visited_count_;
     jobs_.task_done();
   }
+}
+
+/// Whether the site lets it be visited.  Where that cannot be known, `page` says why.
+bool Crawl::is_allowed(Page& page, const http::Url& url) {
+  bool is_known = false, is_allowed = false;
+  note_failure(page, [&] {
+    is_allowed = rules_.allow(url, page.reach);
+    is_known = true;
+  });
+  if (is_known && !is_allowed && page.depth == 0) {
+    note_failure(page, [] { throw Failure(ExitCode::failed, "robots.txt forbids it; --ignore-robots visits it"); });
+  } else if (is_known && !is_allowed) {
+    leave_out(page.url);
+  }
+  return is_allowed;
 }
 
 /// Whatever becomes of it, `page` says so.
 void Crawl::visit(Page& page, const http::Url& url) {
   const tulp::TimePoint begin = tulp::get_event_loop().time();
-  const std::chrono::duration<double> limit(options_.timeout_seconds);
+  note_failure(page, [&] { read(page, url); });
+  page.time = tulp::get_event_loop().time() - begin;
   page.was_visited = true;
+  if (page.status >= 400 && page.code == ExitCode::ok) ++broken_count_;
+}
+
+/// Calls `f`, with the time limit of a page.
+template <class F>
+void Crawl::note_failure(Page& page, F f) {
+  const std::chrono::duration<double> limit(options_.timeout_seconds);
   try {
-    tulp::with_timeout(limit, [&] { read(page, url); });
+    return tulp::with_timeout(limit, f);
   } catch (const Failure& failure) {
     page.code = failure.code();
     page.error = failure.what();
@@ -117,33 +178,41 @@ void Crawl::visit(Page& page, const http::Url& url) {
     page.code = ExitCode::timed_out;
     page.error = "timed out after " + in_time(limit);
   }
-  page.time = tulp::get_event_loop().time() - begin;
-  ++visited_count_;
-  if (page.is_broken()) ++broken_count_;
+  page.was_visited = true;
+  ++broken_count_;
 }
 
 void Crawl::read(Page& page, const http::Url& url) {
-  http::Exchange exchange(connections_, url);
+  http::Exchange exchange(connections_, url, {.reach = page.reach});
   page.status = exchange.head().status;
-  if (const auto location = exchange.redirection()) return follow(page, url, std::string(*location));
-  const std::string* type = http::find(exchange.head().fields, "Content-Type");
-  const bool is_html = type != nullptr && (type->starts_with("text/html") || type->starts_with("application/xhtml"));
+  page.is_public = http::is_public(exchange.peer());
+  if (const auto location = exchange.redirection()) {
+    follow(page, url, std::string(*location));
+    return exchange.skip_body();
+  }
   const bool is_ours = options_.goes_everywhere || url.host == begin_.host;
-  if (is_html && is_ours && page.status < 400) return read_links(page, url, exchange);
+  if (is_html(exchange.head()) && is_ours && page.status < 400) return read_links(page, url, exchange);
   for (auto piece = exchange.read_body(); !piece.empty(); piece = exchange.read_body()) count(page, piece.size());
 }
 
 void Crawl::read_links(Page& page, const http::Url& url, http::Exchange& exchange) {
+  http::Url base = url;
   std::vector<std::string> references;
   std::string base_reference;
   crawl::LinkFinder finder([&](const std::string& reference) { references.push_back(reference); },
-                           [&](const std::string& reference) { base_reference = reference; });
+                           [&](const std::string& reference) { base_reference = reference; },
+                           charset_of(exchange.head()));
   for (auto piece = exchange.read_body(); !piece.empty(); piece = exchange.read_body()) {
     count(page, piece.size());
+    if (page.received_bytes > most_searched_bytes) {
+      note_limit("the 4 MiB of a page in which links are looked for");
+      continue;
+    }
     finder.read(piece);
+    if (!base_reference.empty()) base = http::resolve(url, std::exchange(base_reference, {}));
+    for (const std::string& reference : references) follow(page, base, reference);
+    references.clear();
   }
-  const http::Url base = base_reference.empty() ? url : http::resolve(url, base_reference);
-  for (const std::string& reference : references) follow(page, base, reference);
 }
 
 void Crawl::follow(const Page& from, const http::Url& base, const std::string& reference) {
@@ -151,27 +220,45 @@ void Crawl::follow(const Page& from, const http::Url& base, const std::string& r
     http::Url url = http::resolve(base, reference);
     if (options_.goes_everywhere || url.host == begin_.host) add(std::move(url), &from);
   } catch (const Failure& failure) {
-    if (failure.code() == ExitCode::unsupported_scheme || !seen_.insert(reference).second) return;
-    pages_.push_back({.url = reference,
-                      .found_on = from.url,
-                      .depth = from.depth + 1,
-                      .code = failure.code(),
-                      .error = failure.what(),
-                      .was_visited = true});
-    ++visited_count_;
-    ++broken_count_;
+    if (failure.code() != ExitCode::unsupported_scheme) add_malformed(reference, from, failure);
   }
 }
 
 void Crawl::add(http::Url url, const Page* from) {
   std::string name = url.to_string();
   if (is_over_ || seen_.contains(name)) return;
+  const bool may_go_anywhere = from == nullptr || !from->is_public || options_.visits_private;
+  const http::Reach reach = may_go_anywhere ? http::Reach::anywhere : http::Reach::public_only;
+  if (!options_.ignores_robots && rules_.are_known_to_forbid(url, reach)) return leave_out(name);
   const unsigned depth = from != nullptr ? from->depth + 1 : 0;
   if (depth > options_.max_depth) return note_limit("--max-depth " + std::to_string(options_.max_depth));
   if (pages_.size() >= options_.max_pages) return note_limit("--max-pages " + std::to_string(options_.max_pages));
   seen_.insert(name);
   jobs_.put_nowait({pages_.size(), std::move(url)});
-  pages_.push_back({.url = std::move(name), .found_on = from != nullptr ? from->url : "", .depth = depth});
+  pages_.push_back(
+      {.url = std::move(name), .found_on = from != nullptr ? from->url : "", .depth = depth, .reach = reach});
+}
+
+void Crawl::add_malformed(const std::string& reference, const Page& from, const Failure& failure) {
+  const std::string name = reference.substr(0, longest_shown_reference);
+  if (is_over_ || seen_.contains(name)) return;
+  if (pages_.size() >= options_.max_pages) return note_limit("--max-pages " + std::to_string(options_.max_pages));
+  seen_.insert(name);
+  pages_.push_back({.url = name,
+                    .found_on = from.url,
+                    .depth = from.depth + 1,
+                    .code = failure.code(),
+                    .error = failure.what(),
+                    .was_visited = true});
+  ++visited_count_;
+  ++broken_count_;
+}
+
+/// As many are remembered as there may be pages.
+void Crawl::leave_out(const std::string& url) {
+  seen_.insert(url);
+  if (findings_.forbidden.size() < options_.max_pages) return findings_.forbidden.push_back(url);
+  note_limit("robots.txt");
 }
 
 void Crawl::count(Page& page, std::size_t bytes) {
@@ -214,10 +301,14 @@ void add_crawl(CLI::App& app, Command& chosen) {
       ->check(CLI::PositiveNumber.description(""))
       ->capture_default_str();
   crawl->add_flag("--all-hosts", options->goes_everywhere, "Follow links to other hosts too");
+  crawl->add_flag("--private", options->visits_private,
+                  "Let pages of public servers lead to private addresses and to this machine");
+  crawl->add_flag("--ignore-robots", options->ignores_robots, "Visit what robots.txt forbids");
   crawl->add_flag("--json", options->prints_json, "Report every page, as JSON");
   options->via.tls->add_options(*crawl);
   crawl->footer(
       "Example: tulp crawl --max-pages 200 http://localhost:8000/\n\n"
+      "Each page is visited once, if robots.txt allows it to \"tulp\".  A connection is used again and again.\n\n"
       "Exit code: 0 if nothing is broken, 1 if something is; as tulp fetch's if the first page cannot be had.");
   crawl->callback([&chosen, options] { chosen = [options] { return Crawl(*options).run(); }; });
 }

@@ -2,6 +2,7 @@
 
 #include <libxml/HTMLparser.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <new>
@@ -27,6 +28,19 @@ const char* find(const xmlChar** attributes, const char* name) {
   return nullptr;
 }
 
+/// White space around a reference and line ends in it mean nothing, and other spaces stand for "%20":
+/// https://url.spec.whatwg.org/#url-parsing
+std::string clean(std::string_view reference) {
+  constexpr std::string_view space = " \t\r\n\f";
+  const std::size_t begin = std::min(reference.find_first_not_of(space), reference.size());
+  std::string text;
+  for (const char c : reference.substr(begin, reference.find_last_not_of(space) + 1 - begin)) {
+    if (c == ' ') text += "%20";
+    if (space.find(c) == std::string_view::npos) text += c;
+  }
+  return text;
+}
+
 }  // namespace
 
 struct LinkFinder::State {
@@ -37,21 +51,24 @@ struct LinkFinder::State {
   static void on_element(void* context, const xmlChar* name, const xmlChar** attributes) {
     const State& state = *static_cast<State*>(context);
     if (std::strcmp(chars(name), "base") == 0) {
-      if (const char* value = find(attributes, "href")) state.rebased(value);
+      if (const char* value = find(attributes, "href")) state.rebased(clean(value));
       return;
     }
     for (const Source& source : sources) {
       if (std::strcmp(chars(name), source.element) != 0) continue;
-      if (const char* value = find(attributes, source.attribute)) state.found(value);
+      if (const char* value = find(attributes, source.attribute)) state.found(clean(value));
     }
   }
 };
 
-LinkFinder::LinkFinder(std::function<void(const std::string&)> found, std::function<void(const std::string&)> rebased)
+LinkFinder::LinkFinder(std::function<void(const std::string&)> found, std::function<void(const std::string&)> rebased,
+                       const std::string& charset)
     : state_(std::make_unique<State>(State{std::move(found), std::move(rebased)})) {
   htmlSAXHandler handler{};  // no tree, no messages
   handler.startElement = State::on_element;
-  state_->parser = htmlCreatePushParserCtxt(&handler, state_.get(), nullptr, 0, nullptr, XML_CHAR_ENCODING_NONE);
+  const xmlCharEncoding encoding = xmlParseCharEncoding(charset.c_str());
+  state_->parser = htmlCreatePushParserCtxt(&handler, state_.get(), nullptr, 0, nullptr,
+                                            encoding == XML_CHAR_ENCODING_ERROR ? XML_CHAR_ENCODING_NONE : encoding);
   if (state_->parser == nullptr) throw std::bad_alloc();
 }
 

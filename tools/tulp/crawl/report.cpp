@@ -56,10 +56,10 @@ std::string list_broken(const Selection& broken) {
 }
 
 std::string list_slowest(Selection visited) {
+  if (visited.empty()) return "";
   const std::size_t most = std::min<std::size_t>(visited.size(), 5);
-  std::partial_sort(visited.begin(), visited.begin() + static_cast<std::ptrdiff_t>(most), visited.end(),
-                    [](const Page* a, const Page* b) { return a->time > b->time; });
-  std::string rows = "Slowest:\n";
+  std::sort(visited.begin(), visited.end(), [](const Page* a, const Page* b) { return a->time > b->time; });
+  std::string rows = "Slowest, with half of the pages within " + in_time(visited[visited.size() / 2]->time) + ":\n";
   for (std::size_t i = 0; i < most; ++i)
     rows += format("  %9s  ", in_time(visited[i]->time).c_str()) + printable(visited[i]->url) + "\n";
   return rows;
@@ -74,6 +74,8 @@ std::string to_text(const Findings& findings) {
                             in_bytes(findings.received_bytes).c_str(), in_time(findings.time).c_str(),
                             static_cast<double>(visited.size()) / std::max(seconds(findings.time), 1e-9));
   text += tabulate_statuses(visited) + "\n" + list_broken(broken) + "\n" + list_slowest(visited);
+  if (const std::size_t count = findings.forbidden.size(); count > 0)
+    text += format("\n%zu %s not visited: robots.txt forbids it.\n", count, count == 1 ? "link was" : "links were");
   for (const std::string& limit : findings.limits) text += "\nThere was more, but for " + limit + ".\n";
   return text;
 }
@@ -94,6 +96,7 @@ std::string to_json(const Findings& findings) {
   const nlohmann::json report = {{"pages", std::move(pages)},
                                  {"bytes", findings.received_bytes},
                                  {"seconds", seconds(findings.time)},
+                                 {"forbidden_by_robots", findings.forbidden},
                                  {"limits_reached", findings.limits}};
   // Not every server's reason is UTF-8.
   return report.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "exit_code.hpp"
+#include "http/connections.hpp"
 
 namespace tool::crawl {
 
@@ -19,6 +20,8 @@ struct Page {
   ExitCode code = ExitCode::ok;
   std::string error = {};  ///< of which `code` tells the kind
   bool was_visited = false;
+  http::Reach reach = http::Reach::anywhere;  ///< what has led here may not lead everywhere
+  bool is_public = false;                     ///< where it came from
 
   bool is_broken() const noexcept { return was_visited && (status >= 400 || code != ExitCode::ok); }
 };
@@ -27,7 +30,8 @@ struct Findings {
   std::vector<Page> pages;
   std::uint64_t received_bytes = 0;
   std::chrono::nanoseconds time{};
-  std::vector<std::string> limits;  ///< what has kept the crawl from going on: "--max-pages 1000"
+  std::vector<std::string> forbidden;  ///< by robots.txt
+  std::vector<std::string> limits;     ///< what has kept the crawl from going on: "--max-pages 1000"
 };
 
 /// 80 columns, but for URLs.
