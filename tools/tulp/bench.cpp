@@ -18,12 +18,12 @@
 #include <utility>
 #include <vector>
 
-#include "bench/connecting.hpp"
 #include "bench/plan.hpp"
 #include "bench/report.hpp"
 #include "bench/worker.hpp"
 #include "command.hpp"
 #include "concurrently.hpp"
+#include "connecting.hpp"
 #include "descriptor_limit.hpp"
 #include "http/url.hpp"
 #include "output.hpp"

@@ -1,14 +1,12 @@
 #include "progress.hpp"
 
 #include <sys/ioctl.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
 
 #include "output.hpp"
 #include "terminal.hpp"
@@ -35,26 +33,15 @@ winsize size_of(int fd) {
   return is_known ? size : winsize{.ws_row = 24, .ws_col = 80, .ws_xpixel = 0, .ws_ypixel = 0};
 }
 
-bool can_move_cursor(int fd) {
-  const char* terminal = std::getenv("TERM");
-  return ::isatty(fd) == 1 && terminal != nullptr && std::string_view(terminal) != "dumb";
-}
-
-/// In characters, as far as UTF-8 tells: wide and combining ones are not known.
-std::size_t width_of(std::string_view text) {
-  return static_cast<std::size_t>(
-      std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
-}
-
 /// Its first `width` characters, and spaces behind them.
 std::string fit(std::string_view text, std::size_t width) {
   std::string kept;
   for (const char c : text) {
     const bool begins_character = (static_cast<unsigned char>(c) & 0xc0) != 0x80;
-    if (begins_character && width_of(kept) == width) break;
+    if (begins_character && columns_of(kept) == width) break;
     kept += c;
   }
-  return kept + std::string(width - width_of(kept), ' ');
+  return kept + std::string(width - columns_of(kept), ' ');
 }
 
 /// "0:05", "12:34", "1:02:03".
@@ -143,7 +130,7 @@ void StatusLines::show(const std::vector<std::string>& lines) {
   shown_.clear();
   for (const std::string& line : lines) {
     text += (shown_.empty() ? "" : "\n") + line + "\x1b[K";
-    shown_.push_back(width_of(line));
+    shown_.push_back(columns_of(line));
   }
   write_if_possible(fd_, text + "\x1b[J");
 }

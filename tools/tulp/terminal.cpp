@@ -38,12 +38,14 @@ std::size_t width_of(int fd) {
   return ::ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
 }
 
+bool can_move_cursor(int fd) { return ::isatty(fd) == 1 && !is_dumb(); }
+
 std::size_t columns_of(std::string_view text) {
   return static_cast<std::size_t>(
       std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
 }
 
-StatusLine::StatusLine(int fd) : fd_(fd), is_terminal_(::isatty(fd) == 1 && !is_dumb()) {}
+StatusLine::StatusLine(int fd) : fd_(fd), is_terminal_(can_move_cursor(fd)) {}
 
 void StatusLine::show(std::string_view text) {
   if (!is_terminal_) return;
@@ -65,7 +67,7 @@ void write_if_possible(int fd, std::string_view text) {
   }
 }
 
-bool wants_colour(int fd) { return ::isatty(fd) == 1 && !is_set("NO_COLOR") && !is_dumb(); }
+bool wants_colour(int fd) { return can_move_cursor(fd) && !is_set("NO_COLOR"); }
 
 bool wants_unicode() {
   for (const char* variable : {"LC_ALL", "LC_CTYPE", "LANG"}) {

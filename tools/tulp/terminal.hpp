@@ -52,6 +52,8 @@ class Ticker {
   tulp::TimerHandle timer_;
 };
 
+/// Whether `fd` is a terminal, and not a dumb one.
+bool can_move_cursor(int fd);
 /// Whether text on `fd` may be coloured: it is a terminal, and neither NO_COLOR nor TERM=dumb says otherwise.
 bool wants_colour(int fd);
 /// Whether the locale writes more than ASCII: by LC_ALL, LC_CTYPE or LANG, of which the first that is set decides.

@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "bench/client.hpp"
-#include "bench/connecting.hpp"
+#include "connecting.hpp"
 
 namespace tool::bench {
 namespace {

@@ -10,8 +10,8 @@
 #include <utility>
 
 #include "bench/client.hpp"
-#include "bench/connecting.hpp"
 #include "concurrently.hpp"
+#include "connecting.hpp"
 #include "terminal.hpp"
 
 namespace tool::bench {

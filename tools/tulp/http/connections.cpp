@@ -2,12 +2,12 @@
 
 #include <sys/socket.h>
 #include <tulp/address_info.hpp>
-#include <tulp/error.hpp>
 #include <tulp/event_loop.hpp>
 #include <tulp/timeout.hpp>
 
 #include <cerrno>
 
+#include "connecting.hpp"
 #include "exit_code.hpp"
 #include "http/public_address.hpp"
 #include "terminal.hpp"
@@ -61,21 +61,11 @@ void Connections::keep(const Url& url, std::unique_ptr<Connection> connection) {
 }
 
 std::unique_ptr<Connection> Connections::connect(const Url& url, Reach reach) {
-  try {
-    tulp::Streams streams = tulp::with_timeout(via_.connect_timeout, [&] { return open(url, reach); });
-    return std::make_unique<Connection>(
-        Connection{.writer = std::move(streams.writer), .replies = ResponseReader(std::move(streams.reader))});
-  } catch (const tulp::SslCertificateError& error) {
-    throw Failure(ExitCode::not_trusted, error.what());
-  } catch (const tulp::SslError& error) {
-    throw Failure(ExitCode::tls_failed, error.what());
-  } catch (const tulp::ResolveError& error) {
-    throw Failure(ExitCode::unknown_host, error.what());
-  } catch (const tulp::TimeoutError&) {
-    throw Failure(ExitCode::timed_out, "connecting timed out after " + in_time(via_.connect_timeout));
-  } catch (const tulp::OsError& error) {
-    throw Failure(error.code().value() == ETIMEDOUT ? ExitCode::timed_out : ExitCode::not_connected, error.what());
-  }
+  tulp::Streams streams =
+      connecting([&] { return tulp::with_timeout(via_.connect_timeout, [&] { return open(url, reach); }); },
+                 "connecting timed out after " + in_time(via_.connect_timeout));
+  return std::make_unique<Connection>(
+      Connection{.writer = std::move(streams.writer), .replies = ResponseReader(std::move(streams.reader))});
 }
 
 tulp::Streams Connections::open(const Url& url, Reach reach) {
