@@ -10,12 +10,12 @@ GET = b"GET /small/0 HTTP/1.1\r\n" + HOST
 
 BAD_REQUESTS = [   # what is wrong, the request, the status
     ("no request", b"hello\r\n\r\n", 400), ("zeros", bytes(1000), 400), ("no host", b"GET / HTTP/1.1\r\n\r\n", 400),
-    ("a bare line feed", b"GET / HTTP/1.1\nHost: x\n\n", 400), ("HTTP/2", b"GET / HTTP/2.0\r\n" + HOST + b"\r\n", 400),
+    ("a bare line feed", b"GET / HTTP/1.1\nHost: x\n\n", 400), ("HTTP/2", b"GET / HTTP/2.0\r\n" + HOST + b"\r\n", 505),
     ("a space before the colon", GET + b"X : y\r\n\r\n", 400), ("a folded field", GET + b"X: a\r\n b\r\n\r\n", 400),
     ("a NUL", GET + b"X: a\0\r\n\r\n", 400),
     ("two lengths", GET + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
     ("a length and chunks", GET + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
-    ("an encoding without an end", GET + b"Transfer-Encoding: gzip\r\n\r\n", 400),
+    ("an encoding without an end", GET + b"Transfer-Encoding: gzip\r\n\r\n", 501),
     ("a proxy's request", b"GET http://x/ HTTP/1.1\r\n" + HOST + b"\r\n", 400),
     ("another method", b"POST /small/0 HTTP/1.1\r\n" + HOST + b"Content-Length: 0\r\n\r\n", 405),
     ("a large header", GET + b"X: " + b"a" * 100_000 + b"\r\n\r\n", 431),

@@ -22,5 +22,6 @@ void add_fetch(CLI::App& app, Command& chosen);
 void add_nc(CLI::App& app, Command& chosen);
 void add_proxy(CLI::App& app, Command& chosen);
 void add_run(CLI::App& app, Command& chosen);
+void add_serve(CLI::App& app, Command& chosen);
 
 }  // namespace tool

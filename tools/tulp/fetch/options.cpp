@@ -63,7 +63,7 @@ std::string check_header(Text header) {
       std::none_of(header.begin(), header.end(), [](char c) { return (c >= 0 && c < ' ' && c != '\t') || c == 0x7f; });
   if (!is_clean) return "has a line end or a control character in it";
   for (const char* own : {"Content-Length", "Transfer-Encoding"}) {
-    if (http::is_named(field, own)) return std::string(own) + " is not for you to say";
+    if (http::is_same_name(field.name, own)) return std::string(own) + " is not for you to say";
   }
   return "";
 }
@@ -194,8 +194,9 @@ void complete(Options& options) {
   if (options.resumes && std::count(options.outputs.begin(), options.outputs.end(), "-") > 0) {
     refuse("--continue-at", "needs a file: -o or -O");
   }
-  const bool says_range = std::any_of(options.headers.begin(), options.headers.end(),
-                                      [](Text header) { return http::is_named(split_header(header), "Range"); });
+  const bool says_range = std::any_of(options.headers.begin(), options.headers.end(), [](Text header) {
+    return http::is_same_name(split_header(header).name, "Range");
+  });
   if (options.resumes && says_range) refuse("--continue-at", "excludes a header Range");
 }
 

@@ -88,7 +88,7 @@ Url follow(const Url& base, std::string_view location) {
 /// What is asked behind a redirect: as browsers do it, https://fetch.spec.whatwg.org/#http-redirect-fetch.
 void redirect(Request& request, unsigned status, bool is_same_server) {
   const auto drop = [&](std::string_view name) {
-    std::erase_if(request.fields, [name](const Field& field) { return is_named(field, name); });
+    std::erase_if(request.fields, [name](const Field& field) { return is_same_name(field.name, name); });
   };
   const bool was_post = (status == 301 || status == 302) && request.method == "POST";
   const bool see_other = status == 303 && request.method != "GET" && request.method != "HEAD";
