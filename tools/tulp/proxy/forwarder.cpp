@@ -8,7 +8,6 @@
 
 #include "connecting.hpp"
 #include "proxy/connection.hpp"
-#include "terminal.hpp"
 
 namespace tool::proxy {
 namespace {
