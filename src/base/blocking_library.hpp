@@ -1,11 +1,11 @@
 // BlockingLibrary: what tulp and tulp-blocking, which takes over libc's names, know of each other.  Floor 1, base.
 //
-// Two libraries meet here that may have been built at different times: what has been released stays as it is, and what is
-// new comes behind it, with a new version.
+// Two libraries meet here that may have been built at different times: any change is a new version, and each works only with
+// its own.
 #pragma once
 #include <netdb.h>
 #include <poll.h>
-#include <sys/epoll.h>
+#include <signal.h>
 #include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -55,10 +55,13 @@
 #define TULP_BLOCKING_CALLS(X) TULP_WAITING_CALLS(X) X(int, close, (int fd), (fd))
 
 /// Other names of the same: what headers make of them with _FORTIFY_SOURCE, and what glibc exports besides.
-#define TULP_BLOCKING_ALIASES(X)                                                                                   \
-  X(__read)                                                                                                        \
-  X(__write) X(__connect) X(__send) X(__close) X(__poll) X(__select) X(__nanosleep) X(__waitpid) X(__wait) X(wait) \
-      X(__read_chk) X(__recv_chk) X(__recvfrom_chk) X(__poll_chk) X(__ppoll_chk)
+#define TULP_BLOCKING_ALIASES(X)                                                                                      \
+  X(__read)                                                                                                           \
+  X(__write)                                                                                                          \
+  X(__connect) X(__send) X(__close) X(__poll) X(__select) X(__nanosleep) X(__waitpid) X(__wait) X(wait) X(__read_chk) \
+      X(__recv_chk) X(__recvfrom_chk) X(__poll_chk) X(__ppoll_chk)
+
+struct epoll_event;
 
 namespace tulp::detail {
 

@@ -6,6 +6,7 @@
 #include <tulp/posix.hpp>
 #include <tulp/run.hpp>
 
+#include <sys/epoll.h>
 #include <unistd.h>
 
 #include <algorithm>

@@ -187,7 +187,7 @@ class TaskControl : public Runnable, public ListHook<TaskControl> {
   bool is_interrupted_ = false;        // this park was undone
   bool is_unwinding_ = false;          // parked while an exception unwinds the stack
   bool has_left_body_ = false;
-  bool is_park_watched_ = false;
+  bool is_park_watched_ = false;  // it holds a mutex, and that is to be reported
   BlockingCalls blocking_calls_;
 };
 
