@@ -19,6 +19,16 @@ std::string text(const char* from, long size) {
   return size > 0 ? std::string(from, static_cast<std::size_t>(size)) : "";
 }
 
+/// Until nothing more fits, also after the peer's kernel has made room of its own accord.
+void fill(Stage& s, int sock) {
+  const std::string much(1'000'000, 'm');
+  for (int refusals = 0; refusals < 3;) {
+    const bool is_refused = s.calls.send(sock, much.data(), much.size(), MSG_DONTWAIT) < 0;
+    refusals = is_refused ? refusals + 1 : 0;
+    if (is_refused) s.pause(10);
+  }
+}
+
 void read_waits(Stage& s, Make make) {
   const Ends ends = make();
   char into[64];
@@ -118,8 +128,7 @@ void limits(Stage& s, Make make) {
   const std::string much(8'000'000, 'm');
   const ssize_t sent = s.calls.send(ends.a, much.data(), much.size(), 0);
   s.note("what fits until the limit: " + Stage::part(sent, much.size()));
-  while (s.calls.send(ends.a, much.data(), much.size(), 0) > 0) {
-  }
+  fill(s, ends.a);
   s.see_wait("and then", limit, [&] { return s.calls.send(ends.a, much.data(), much.size(), 0); });
   s.see_wait("write too", limit, [&] { return s.calls.write(ends.a, much.data(), much.size()); });
   s.see("flags", [&] { return ::fcntl(ends.a, F_GETFL) & O_NONBLOCK; });
@@ -137,8 +146,7 @@ void no_waiting(Stage& s, Make make) {
   s.see("read", [&] { return s.calls.read(ends.a, into, sizeof into); });
   s.see("recv without the flag", [&] { return s.calls.recv(ends.a, into, sizeof into, 0); });
   s.note("write: " + Stage::part(s.calls.write(ends.a, much.data(), much.size()), much.size()));
-  while (s.calls.send(ends.a, much.data(), much.size(), 0) > 0) {
-  }
+  fill(s, ends.a);
   s.see("send when all is full", [&] { return s.calls.send(ends.a, much.data(), much.size(), 0); });
   const iovec view{const_cast<char*>(much.data()), much.size()};
   s.see("writev when all is full", [&] { return s.calls.writev(ends.a, &view, 1); });
