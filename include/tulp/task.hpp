@@ -93,17 +93,13 @@ void dump_tasks_on_signal(int signal);
 
 namespace detail {
 
-/// What a task comes to whose function returns an R.
+/// What a task comes to whose function returns an R.  A Task is a handle to somebody else's, and passed on as it is.
 template <class R>
 struct TaskResult {
   using type = R;
 };
 template <class T>
 struct TaskResult<Future<T>> {
-  using type = T;
-};
-template <class T>
-struct TaskResult<Task<T>> {
   using type = T;
 };
 template <class F, class... Args>
@@ -138,8 +134,8 @@ auto start_task(EventLoop& loop, const TaskOptions& options, const void* caller,
 }  // namespace detail
 
 /// Starts `f(args...)` as a task of this thread's loop.  Its first step is queued, never run inline.  Callable and
-/// arguments are stored decayed; the arguments are moved into the call.  If `f` returns a Future, as a coroutine does, the
-/// task awaits that, and has its result.
+/// arguments are stored decayed; the arguments are moved into the call.  If `f` returns a Future (not a Task), as a coroutine
+/// does, the task awaits that, and has its result.
 /// Throws: OsError - no memory for a stack; InvalidStateError - there is no loop, or it is closed.
 /// Source: PEP 3156 "Tasks".
 template <class F, class... Args>
