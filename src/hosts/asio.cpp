@@ -9,6 +9,8 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 
+#include <array>
+#include <cstddef>
 #include <memory>
 #include <utility>
 
@@ -22,6 +24,49 @@ using boost::system::error_code;
 
 /// An io_context runs one handler at a time; so many, at most, stand for an iteration.
 constexpr int handlers_per_iteration = 64;
+
+class Host;
+
+/// What handlers hold on to, who may be called when the host has gone.
+struct Ear {
+  Host* host;
+  alignas(
+      std::max_align_t) std::array<std::byte, 256> memory{};  // for one operation, so that waiting allocates nothing
+  bool is_memory_taken = false;
+};
+
+template <class T>
+class EarAllocator {
+ public:
+  using value_type = T;
+  explicit EarAllocator(Ear& ear) noexcept : ear_(&ear) {}
+  template <class U>
+  EarAllocator(const EarAllocator<U>& other) noexcept : ear_(other.ear()) {}
+
+  T* allocate(std::size_t count) {
+    if (ear_->is_memory_taken || count * sizeof(T) > ear_->memory.size()) return std::allocator<T>().allocate(count);
+    ear_->is_memory_taken = true;
+    return reinterpret_cast<T*>(ear_->memory.data());
+  }
+  void deallocate(T* memory, std::size_t count) noexcept {
+    if (reinterpret_cast<std::byte*>(memory) != ear_->memory.data())
+      return std::allocator<T>().deallocate(memory, count);
+    ear_->is_memory_taken = false;
+  }
+  Ear* ear() const noexcept { return ear_; }
+  friend bool operator==(const EarAllocator& a, const EarAllocator& b) noexcept { return a.ear_ == b.ear_; }
+
+ private:
+  Ear* ear_;
+};
+
+/// The handler of the wait for tulp's descriptor.
+struct OnReadable {
+  using allocator_type = EarAllocator<std::byte>;
+  allocator_type get_allocator() const noexcept { return allocator_type(*ear); }
+  void operator()(const error_code& error) const;
+  std::shared_ptr<Ear> ear;
+};
 
 class Host final : public LoopHost {
  public:
@@ -54,25 +99,25 @@ class Host final : public LoopHost {
   void iterate(RunMode mode) override {
     if (context_.stopped()) context_.restart();
     was_called_ = false;
-    if ((mode == RunMode::wait ? context_.run_one() : context_.poll_one()) == 0) return;
+    do {
+      was_in_vain_ = false;
+      if ((mode == RunMode::wait ? context_.run_one() : context_.poll_one()) == 0) return;
+    } while (was_in_vain_);
     for (int i = 1; i < handlers_per_iteration && !was_called_ && context_.poll_one() != 0; ++i) {
     }
   }
 
- private:
-  /// What handlers hold on to, who may be called when the host has gone.
-  struct Ear {
-    Host* host;
-  };
+  /// The descriptor can be read.
+  void hear() noexcept {
+    count_as_work(true);  // as the handler's end counts it off
+    is_waiting_ = false;
+    call();
+  }
 
+ private:
   void wait_for_descriptor() {
     is_waiting_ = true;
-    descriptor_.async_wait(ba::posix::stream_descriptor::wait_read, [ear = ear_](const error_code& error) {
-      if (ear->host == nullptr || error == ba::error::operation_aborted) return;
-      ear->host->count_as_work(true);  // as this handler's end counts it off
-      ear->host->is_waiting_ = false;
-      ear->host->call();
-    });
+    descriptor_.async_wait(ba::posix::stream_descriptor::wait_read, OnReadable{ear_});
   }
 
   /// One that is set for an earlier time stays, and wakes the loop once in vain.
@@ -86,7 +131,11 @@ class Host final : public LoopHost {
     is_timing_ = true;
     timer_.expires_at(due);
     timer_.async_wait([ear = ear_](const error_code& error) {
-      if (ear->host == nullptr || error == ba::error::operation_aborted) return;
+      if (ear->host == nullptr) return;
+      if (error == ba::error::operation_aborted) {
+        ear->host->was_in_vain_ = true;
+        return;
+      }
       ear->host->is_timing_ = false;
       ear->host->call();
     });
@@ -97,7 +146,8 @@ class Host final : public LoopHost {
     ba::post(context_, [ear = ear_] {
       if (ear->host == nullptr) return;
       ear->host->is_turn_posted_ = false;
-      ear->host->call();
+      ear->host->was_in_vain_ = ear->host->is_driven();  // it was planned before that began
+      ear->host->turn();
     });
   }
 
@@ -128,15 +178,20 @@ class Host final : public LoopHost {
 
   const std::unique_ptr<ba::io_context> own_;
   ba::io_context& context_;
-  const std::shared_ptr<Ear> ear_ = std::make_shared<Ear>(Ear{this});
+  const std::shared_ptr<Ear> ear_ = std::make_shared<Ear>(Ear{.host = this});
   ba::posix::stream_descriptor descriptor_{context_};
   ba::steady_timer timer_{context_};
   bool is_waiting_ = false;  // for the descriptor
   bool is_timing_ = false;
   bool is_turn_posted_ = false;
   bool is_work_ = true;
-  bool was_called_ = false;  // in this iteration
+  bool was_called_ = false;   // in this iteration
+  bool was_in_vain_ = false;  // the last handler was of ours, and about nothing
 };
+
+void OnReadable::operator()(const error_code& error) const {
+  if (ear->host != nullptr && error != ba::error::operation_aborted) ear->host->hear();
+}
 
 }  // namespace
 
