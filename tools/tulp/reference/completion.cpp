@@ -14,7 +14,7 @@ std::string word_of(const Page& page) { return page.name.substr(page.name.rfind(
 std::vector<Page> commands_of(const std::vector<Page>& pages) { return {pages.begin() + 1, pages.end()}; }
 
 /// In single quotes.
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
   std::string out = "'";
   for (const char c : text) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
   return out + "'";
@@ -32,7 +32,7 @@ const Option* argument_of(const Page& page) { return page.arguments.empty() ? nu
 
 std::string bash_action(const Option& option) {
   switch (option.value) {
-    case Value::choice: return "COMPREPLY=($(compgen -W " + quoted(join(option.choices, " ")) + " -- \"$current\"))";
+    case Value::choice: return "COMPREPLY=($(compgen -W " + in_quotes(join(option.choices, " ")) + " -- \"$current\"))";
     case Value::file: return "compopt -o default";
     case Value::directory: return "compopt -o dirnames";
     default: return ":";
@@ -45,7 +45,7 @@ std::string bash_case(const Page& page) {
     if (option.value == Value::none) continue;
     out += "        " + join(option.names, " | ") + ") " + bash_action(option) + "; return ;;\n";
   }
-  out += "      esac\n      words=" + quoted(join(all_names(page), " ")) + "\n";
+  out += "      esac\n      words=" + in_quotes(join(all_names(page), " ")) + "\n";
   const Option* argument = argument_of(page);
   const bool is_offered = argument != nullptr && argument->value >= Value::file;
   if (is_offered) out += "      [[ $current == -* ]] || { " + bash_action(*argument) + "; return; }\n";
@@ -72,27 +72,27 @@ std::string zsh_action(const Option& option) {
 }
 
 std::string zsh_option(const Option& option) {
-  std::string out = option.is_repeated ? "'*'" : quoted("(" + join(option.names, " ") + ")");
+  std::string out = option.is_repeated ? "'*'" : in_quotes("(" + join(option.names, " ") + ")");
   out += option.names.size() > 1 ? "{" + join(option.names, ",") + "}" : option.names.front();
   std::string rest = "[" + zsh_escaped(option.text) + "]";
   if (option.value != Value::none) rest += ":" + zsh_escaped(option.placeholder) + ":" + zsh_action(option);
-  return out + quoted(rest);
+  return out + in_quotes(rest);
 }
 
 std::string zsh_arguments(const Page& page, const std::string& indent) {
   std::string out;
   for (const Option& option : page.options) out += " \\\n" + indent + zsh_option(option);
   for (const Option& argument : page.arguments) {
-    out +=
-        " \\\n" + indent +
-        quoted((argument.is_repeated ? "*:" : ":") + zsh_escaped(argument.names.front()) + ":" + zsh_action(argument));
+    out += " \\\n" + indent +
+           in_quotes((argument.is_repeated ? "*:" : ":") + zsh_escaped(argument.names.front()) + ":" +
+                     zsh_action(argument));
   }
   return out;
 }
 
 std::string fish_values(const Option& option) {
   switch (option.value) {
-    case Value::choice: return " -f -a " + quoted(join(option.choices, " "));
+    case Value::choice: return " -f -a " + in_quotes(join(option.choices, " "));
     case Value::directory: return " -f -a '(__fish_complete_directories)'";
     default: return " -F";
   }
@@ -106,7 +106,7 @@ std::string fish_option(const Option& option) {
   }
   const bool has_value = option.value != Value::none;
   out += !has_value ? "" : option.value >= Value::file ? " -r" + fish_values(option) : " -x";
-  return out + " -d " + quoted(option.text);
+  return out + " -d " + in_quotes(option.text);
 }
 
 }  // namespace
@@ -143,7 +143,7 @@ _tulp() {
   local -a commands=(
 )";
   for (const Page& page : commands_of(pages)) {
-    out += "    " + quoted(zsh_escaped(word_of(page)) + ":" + zsh_escaped(page.summary)) + "\n";
+    out += "    " + in_quotes(zsh_escaped(word_of(page)) + ":" + zsh_escaped(page.summary)) + "\n";
   }
   out += "  )\n  _arguments -C" + zsh_arguments(pages.front(), "    ") + R"( \
     '1:command:->command' \
@@ -165,7 +165,7 @@ std::string to_fish(const std::vector<Page>& pages) {
     out += "complete -c tulp -n __fish_use_subcommand" + fish_option(option) + "\n";
   }
   for (const Page& page : commands_of(pages)) {
-    out += "\ncomplete -c tulp -n __fish_use_subcommand -a " + word_of(page) + " -d " + quoted(page.summary) + "\n";
+    out += "\ncomplete -c tulp -n __fish_use_subcommand -a " + word_of(page) + " -d " + in_quotes(page.summary) + "\n";
     const std::string begin = "complete -c tulp -n '__fish_seen_subcommand_from " + word_of(page) + "'";
     for (const Option& option : page.options) out += begin + fish_option(option) + "\n";
     const Option* argument = argument_of(page);
