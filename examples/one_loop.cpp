@@ -1,8 +1,9 @@
-// You learn: many frameworks on one loop.  A timer of libuv's, a socket of Boost.Asio's, a Transport with its Protocol and a
-// fiber talk to each other in one thread, which waits in one place.
+// You learn: many frameworks on one loop.  A timer of libuv's, a socket of Boost.Asio's, a Transport with its Protocol, a
+// coroutine and a fiber talk to each other in one thread, which waits in one place.
 //
 //   Boost.Asio, which waits  <-- tulp's loop runs in its io_context <-- libuv's loop runs in tulp's
 #include <tulp/asio/event_loop.hpp>
+#include <tulp/asio/use_future.hpp>
 #include <tulp/tulp.hpp>
 
 #include <uv.h>
@@ -86,7 +87,7 @@ class Shout final : public tulp::Protocol {
   std::shared_ptr<tulp::Transport> transport_;
 };
 
-/// The client: a socket of Asio's, whose handlers end in a Future.
+/// The client: a socket of Asio's, whose operations end in Futures, for which a coroutine waits.
 class Client {
  public:
   Client(boost::asio::io_context& context, std::uint16_t port) : socket_(context) {
@@ -94,21 +95,17 @@ class Client {
   }
 
   tulp::Future<std::string> ask(std::string question) {
-    tulp::Future<std::string> answer;
-    question_ = std::move(question);
-    boost::asio::async_write(socket_, boost::asio::buffer(question_), [](const auto&, std::size_t) {});
-    boost::asio::async_read_until(socket_, boost::asio::dynamic_buffer(read_), '\n',
-                                  [this, answer](const boost::system::error_code& error, std::size_t size) mutable {
-                                    if (error) return answer.set_exception(boost::system::system_error(error));
-                                    answer.set_result(read_.substr(0, size - 1));
-                                    read_.erase(0, size);
-                                  });
-    return answer;
+    co_await boost::asio::async_write(socket_, boost::asio::buffer(question), tulp::use_future);
+    const std::size_t size =
+        co_await boost::asio::async_read_until(socket_, boost::asio::dynamic_buffer(read_), '\n', tulp::use_future);
+    std::string answer = read_.substr(0, size - 1);
+    read_.erase(0, size);
+    std::cout << "coroutine: " << answer << std::endl;
+    co_return answer;
   }
 
  private:
   tcp::socket socket_;
-  std::string question_;
   std::string read_;
 };
 

@@ -106,9 +106,10 @@ class Examples(unittest.TestCase):
     def test_one_loop(self):
         lines = output_of("one_loop").splitlines()
         for speaker, texts in {"libuv: ": ["tick 1", "tick 2", "tick 3"], "protocol: ": ["HELLO 1", "HELLO 2", "HELLO 3"],
+                               "coroutine: ": ["HELLO 1", "HELLO 2", "HELLO 3"],
                                "fiber: ": ["HELLO 1", "HELLO 2", "HELLO 3"]}.items():
             self.assertEqual([line for line in lines if line.startswith(speaker)], [speaker + text for text in texts])
-        self.assertEqual(len(lines), 9)
+        self.assertEqual(len(lines), 12)
 
     def test_echo(self):
         for name in "echo_stream", "tcp_echo":
