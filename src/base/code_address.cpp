@@ -205,21 +205,20 @@ class Libdw {
 
 std::mutex one_at_a_time;
 
-Lines look_up(std::uintptr_t address) {
+/// Stacks have most of their addresses in common, tasks the places where they were created, and a look-up takes a
+/// millisecond.
+template <class Found>
+Found look_up_once(std::uintptr_t address, Found (Libdw::*look_up)(std::uintptr_t), const Found& nothing) {
+  static auto& known = *new std::unordered_map<std::uintptr_t, Found>;
   const std::lock_guard lock(one_at_a_time);
   Libdw* libdw = Libdw::get();
-  return libdw != nullptr ? libdw->look_up(address) : Lines{};
+  if (libdw == nullptr) return nothing;
+  const auto found = known.find(address);
+  return found != known.end() ? found->second : known[address] = (libdw->*look_up)(address);
 }
 
-/// Stacks have most of their addresses in common, and a look-up takes a millisecond.
-AllLines look_up_all(std::uintptr_t address) {
-  static auto& known = *new std::unordered_map<std::uintptr_t, AllLines>;
-  const std::lock_guard lock(one_at_a_time);
-  Libdw* libdw = Libdw::get();
-  if (libdw == nullptr) return AllLines(1);
-  const auto found = known.find(address);
-  return found != known.end() ? found->second : known[address] = libdw->look_up_all(address);
-}
+Lines look_up(std::uintptr_t address) { return look_up_once(address, &Libdw::look_up, Lines()); }
+AllLines look_up_all(std::uintptr_t address) { return look_up_once(address, &Libdw::look_up_all, AllLines(1)); }
 
 #else
 

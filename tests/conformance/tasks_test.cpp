@@ -6,6 +6,7 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <thread>
 
 #include "support/allocations.hpp"
@@ -228,7 +229,10 @@ TEST_CASE_METHOD(LoopTest, "creating a task allocates once, and running, sleepin
     CHECK(value == 1);
     if (AllocationCount::is_counting()) {
       CHECK(created == 1);
-      if (kind() != LoopKind::foreign) CHECK(ran == 0);  // which keeps its timers in a map
+      // The one keeps its timers in a map, and the other has given the memory for its own to somebody else now and then.
+      const bool is_frugal =
+          kind() != LoopKind::foreign && std::string_view(tested_host() ? tested_host() : "") != "asio";
+      if (is_frugal) CHECK(ran == 0);
     }
   });
 }
