@@ -3,11 +3,10 @@
 #include <sys/ioctl.h>
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <cmath>
-#include <cstdio>
 
+#include "format.hpp"
 #include "output.hpp"
 #include "terminal.hpp"
 
@@ -19,13 +18,6 @@ using namespace std::chrono_literals;
 constexpr auto rate_window = 5s;
 constexpr std::size_t full_width = 60;  // with less there is no bar
 constexpr std::size_t most_name_width = 24;
-
-template <class... Values>
-std::string format(const char* pattern, Values... values) {
-  std::array<char, 64> text{};
-  std::snprintf(text.data(), text.size(), pattern, values...);
-  return text.data();
-}
 
 winsize size_of(int fd) {
   winsize size{};

@@ -4,10 +4,11 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
-#include <cstdio>
 #include <nlohmann/json.hpp>
 #include <string_view>
 #include <vector>
+
+#include "format.hpp"
 
 namespace tool::bench {
 namespace {
@@ -15,13 +16,6 @@ namespace {
 using std::chrono::nanoseconds;
 
 constexpr std::size_t most_rows = 12;
-
-template <class... Values>
-std::string format(const char* pattern, Values... values) {
-  std::array<char, 256> text{};
-  std::snprintf(text.data(), text.size(), pattern, values...);
-  return text.data();
-}
 
 double seconds(nanoseconds time) { return std::chrono::duration<double>(time).count(); }
 

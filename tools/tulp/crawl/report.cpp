@@ -1,12 +1,11 @@
 #include "crawl/report.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
-#include <cstdio>
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "format.hpp"
 #include "http/message.hpp"
 #include "terminal.hpp"
 
@@ -14,13 +13,6 @@ namespace tool::crawl {
 namespace {
 
 using Selection = std::vector<const Page*>;
-
-template <class... Values>
-std::string format(const char* pattern, Values... values) {
-  std::array<char, 256> text{};
-  std::snprintf(text.data(), text.size(), pattern, values...);
-  return text.data();
-}
 
 template <class Predicate>
 Selection select(const Findings& findings, Predicate predicate) {

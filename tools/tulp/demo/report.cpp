@@ -5,12 +5,12 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstdio>
 #include <filesystem>
 #include <iterator>
 #include <numeric>
 #include <system_error>
 
+#include "format.hpp"
 #include "terminal.hpp"
 
 namespace tool::demo {
@@ -18,13 +18,6 @@ namespace {
 
 using std::chrono::nanoseconds;
 using namespace std::chrono_literals;
-
-template <class... Values>
-std::string format(const char* pattern, Values... values) {
-  std::array<char, 256> text{};
-  std::snprintf(text.data(), text.size(), pattern, values...);
-  return text.data();
-}
 
 std::string counted(std::size_t count, const std::string& noun) {
   return std::to_string(count) + " " + noun + (count == 1 ? "" : "s");
