@@ -52,15 +52,24 @@ static void on_written(uv_write_t* request, int error) {
 }
 
 static void on_read(uv_stream_t* stream, ssize_t size, const uv_buf_t* data) {
-  if (size < 0) return drop((uv_handle_t*)stream);
+  if (size < 0) {
+    drop((uv_handle_t*)stream);
+    return;
+  }
   if (size == 0) return;
   uv_buf_t rest = uv_buf_init(data->base, (unsigned)size);
   int sent = uv_try_write(stream, &rest, 1);
-  if (sent < 0 && sent != UV_EAGAIN) return drop((uv_handle_t*)stream);
+  if (sent < 0 && sent != UV_EAGAIN) {
+    drop((uv_handle_t*)stream);
+    return;
+  }
   if (sent == size) return;
   if (sent < 0) sent = 0;
   struct queued_write* queued = malloc(sizeof *queued + (size_t)(size - sent));
-  if (!queued) return drop((uv_handle_t*)stream);
+  if (!queued) {
+    drop((uv_handle_t*)stream);
+    return;
+  }
   memcpy(queued->data, data->base + sent, (size_t)(size - sent));
   rest = uv_buf_init(queued->data, (unsigned)(size - sent));
   uv_read_stop(stream);
@@ -73,8 +82,14 @@ static void on_read(uv_stream_t* stream, ssize_t size, const uv_buf_t* data) {
 static void on_connection(uv_stream_t* listener, int error) {
   if (error != 0) return;
   uv_tcp_t* client = malloc(sizeof *client);
-  if (!client || uv_tcp_init(listener->loop, client) != 0) return free(client);
-  if (uv_accept(listener, (uv_stream_t*)client) != 0) return drop((uv_handle_t*)client);
+  if (!client || uv_tcp_init(listener->loop, client) != 0) {
+    free(client);
+    return;
+  }
+  if (uv_accept(listener, (uv_stream_t*)client) != 0) {
+    drop((uv_handle_t*)client);
+    return;
+  }
   uv_tcp_nodelay(client, 1);
   uv_read_start((uv_stream_t*)client, give_buffer, on_read);
 }
