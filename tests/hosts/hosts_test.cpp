@@ -2,7 +2,6 @@
 #include <tulp/loop_host.hpp>
 #include <tulp/tulp.hpp>
 
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -12,6 +11,7 @@
 
 #include "hosts/driver.hpp"
 #include "support/catch.hpp"
+#include "support/cpu_time.hpp"
 #include "support/hosts.hpp"
 #include "support/loops.hpp"
 
@@ -56,15 +56,6 @@ class HostTest : private WarmSignals {
   std::unique_ptr<Driver> host_;
   std::unique_ptr<EventLoop> loop_;
 };
-
-std::chrono::microseconds cpu_time() {
-  rusage usage{};
-  ::getrusage(RUSAGE_THREAD, &usage);
-  const auto of = [](const timeval& t) {
-    return std::chrono::seconds(t.tv_sec) + std::chrono::microseconds(t.tv_usec);
-  };
-  return of(usage.ru_utime) + of(usage.ru_stime);
-}
 
 /// A server, a client and a time limit: what it answers.
 std::string talk() {

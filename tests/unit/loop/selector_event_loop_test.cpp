@@ -3,7 +3,6 @@
 #include <tulp/task.hpp>
 
 #include <fcntl.h>
-#include <sys/resource.h>
 #include <sys/select.h>
 
 #include <chrono>
@@ -14,6 +13,7 @@
 #include <vector>
 
 #include "support/allocations.hpp"
+#include "support/cpu_time.hpp"
 #include "support/loops.hpp"
 
 using namespace tulp;
@@ -86,15 +86,6 @@ class FakedSleep {
 };
 
 std::unique_ptr<EventLoop> any_loop() { return make_loop(GENERATE(LoopKind::epoll, LoopKind::poll, LoopKind::select)); }
-
-std::chrono::microseconds cpu_time() {
-  rusage usage{};
-  ::getrusage(RUSAGE_THREAD, &usage);
-  const auto of = [](const timeval& t) {
-    return std::chrono::seconds(t.tv_sec) + std::chrono::microseconds(t.tv_usec);
-  };
-  return of(usage.ru_utime) + of(usage.ru_stime);
-}
 }  // namespace
 
 TEST_CASE("a loop waits with what was asked for, by option or else by TULP_SELECTOR, and with the best if by neither") {
