@@ -35,11 +35,12 @@ const char* base_name(const char* path) {
   return slash != nullptr ? slash + 1 : path;
 }
 
-struct Lines {
+struct SourceLines {
   std::string line, function;
 };
 
-using AllLines = std::vector<Lines>;  // of one address, innermost first: a function that was inlined, and its callers
+using AllLines =
+    std::vector<SourceLines>;  // of one address, innermost first: a function that was inlined, and its callers
 
 #ifdef TULP_HAVE_LIBDW
 
@@ -52,10 +53,10 @@ class Libdw {
     return libdw.session_ != nullptr ? &libdw : nullptr;
   }
 
-  Lines look_up(std::uintptr_t address) {
+  SourceLines look_up(std::uintptr_t address) {
     Dwfl_Module* module = addrmodule_(session_, address);
     if (module == nullptr) return {};
-    Lines found;
+    SourceLines found;
     if (const char* symbol = addrname_(module, address)) found.function = demangled(symbol);
     found.line = line_of(module, address);
     return found;
@@ -217,12 +218,12 @@ Found look_up_once(std::uintptr_t address, Found (Libdw::*look_up)(std::uintptr_
   return found != known.end() ? found->second : known[address] = (libdw->*look_up)(address);
 }
 
-Lines look_up(std::uintptr_t address) { return look_up_once(address, &Libdw::look_up, Lines()); }
+SourceLines look_up(std::uintptr_t address) { return look_up_once(address, &Libdw::look_up, SourceLines()); }
 AllLines look_up_all(std::uintptr_t address) { return look_up_once(address, &Libdw::look_up_all, AllLines(1)); }
 
 #else
 
-Lines look_up(std::uintptr_t) { return {}; }
+SourceLines look_up(std::uintptr_t) { return {}; }
 AllLines look_up_all(std::uintptr_t) { return AllLines(1); }
 
 #endif
@@ -233,7 +234,7 @@ std::uintptr_t address_of_call(const void* return_address) {
 }
 
 /// What the dynamic linker knows, if `found` lacks it.
-std::string describe(Lines found, std::uintptr_t address) {
+std::string describe_lines(SourceLines found, std::uintptr_t address) {
   ::Dl_info info{};
   const bool known = ::dladdr(reinterpret_cast<void*>(address), &info) != 0;
   if (found.function.empty() && known && info.dli_sname != nullptr) found.function = demangled(info.dli_sname);
@@ -272,7 +273,7 @@ bool runs_program(std::string_view function) {
 
 /// Whether it lies between a function of the program and the library's that calls it, or that it calls.  An inlined
 /// function may have no more than its last name.
-bool is_between(const Lines& place) {
+bool is_between(const SourceLines& place) {
   const std::string_view name = bare_name(place.function);
   const std::string_view line = place.line;
   return name.starts_with("tulp::detail::") || name.starts_with("tulp::Fiber::") || name.starts_with("std::") ||
@@ -284,7 +285,7 @@ bool is_between(const Lines& place) {
 std::string describe_code_address(const void* return_address) {
   if (return_address == nullptr) return "an unknown place";
   const auto address = address_of_call(return_address);
-  return describe(look_up(address), address);
+  return describe_lines(look_up(address), address);
 }
 
 std::string describe_call_stack(std::string_view title, std::span<const void* const> return_addresses) {
@@ -293,7 +294,7 @@ std::string describe_call_stack(std::string_view title, std::span<const void* co
   bool is_over = false;
   for (auto at = return_addresses.begin(); at != return_addresses.end() && !is_over; ++at) {
     const auto address = address_of_call(*at);
-    for (Lines& line : look_up_all(address)) {
+    for (SourceLines& line : look_up_all(address)) {
       is_over = is_over || (!lines.empty() && runs_program(line.function));
       if (is_over) break;
       lines.push_back(std::move(line));
@@ -306,7 +307,7 @@ std::string describe_call_stack(std::string_view title, std::span<const void* co
   std::size_t begin = 0;
   while (begin + 1 < count && is_between(lines[begin])) ++begin;
   std::string text = "  " + std::string(title) + "\n";
-  for (std::size_t i = begin; i < count; ++i) text += "    " + describe(std::move(lines[i]), addresses[i]) + "\n";
+  for (std::size_t i = begin; i < count; ++i) text += "    " + describe_lines(std::move(lines[i]), addresses[i]) + "\n";
   return text;
 }
 

@@ -24,7 +24,7 @@ struct SocketKind {
 /// What getaddrinfo(3) offers for each address, in its order.
 constexpr SocketKind socket_kinds[] = {{SOCK_STREAM, IPPROTO_TCP}, {SOCK_DGRAM, IPPROTO_UDP}, {SOCK_RAW, IPPROTO_IP}};
 
-std::string describe(const std::string& host, const std::string& service) {
+std::string describe_lookup(const std::string& host, const std::string& service) {
   if (host.empty()) return service.empty() ? "resolve an empty name" : "resolve service " + service;
   return "resolve " + host;
 }
@@ -64,7 +64,7 @@ std::optional<std::vector<AddressInfo>> numeric_addresses(const std::string& hos
   if (options.family == AF_INET6 && (options.flags & AI_V4MAPPED) != 0 && address->family() == AF_INET)
     address = Address::parse("::ffff:" + host, *port);
   if (options.family != AF_UNSPEC && options.family != address->family())
-    throw ResolveError(EAI_ADDRFAMILY, describe(host, service));
+    throw ResolveError(EAI_ADDRFAMILY, describe_lookup(host, service));
 
   std::vector<AddressInfo> infos;
   for (const SocketKind kind : socket_kinds) {
@@ -79,7 +79,7 @@ std::optional<std::vector<AddressInfo>> numeric_addresses(const std::string& hos
 
 std::vector<AddressInfo> look_up_addresses(const std::string& host, const std::string& service,
                                            const AddressInfoOptions& options) {
-  const std::string what = describe(host, service);
+  const std::string what = describe_lookup(host, service);
   if (is_misleading(host) || service.find('\0') != std::string::npos) throw ResolveError(EAI_NONAME, what);
   addrinfo hints{};
   hints.ai_family = options.family;

@@ -38,7 +38,7 @@ bool can_share_port(const BoundSocket& bound) noexcept {
 }
 
 /// Sockets for each of `count` workers.  The first ones were bound alone, so that a port in use is an error.
-std::vector<BoundSockets> spread(BoundSockets first, std::size_t count, const ServerOptions& options) {
+std::vector<BoundSockets> spread_over_sockets(BoundSockets first, std::size_t count, const ServerOptions& options) {
   ServerOptions beside = options;
   beside.reuse_port = true;
   std::vector<BoundSockets> sockets(count);
@@ -216,7 +216,7 @@ WorkerPool::WorkerPool(EventLoop& owner, const StreamHandler& handler, Bind bind
   ::pthread_sigmask(SIG_SETMASK, nullptr, &signal_mask_);
   BoundSockets first = bind();
   for (const BoundSocket& bound : first) addresses_.push_back(local_address(bound.socket.get()));
-  for (BoundSockets& sockets : spread(std::move(first), options_.workers, options_.server))
+  for (BoundSockets& sockets : spread_over_sockets(std::move(first), options_.workers, options_.server))
     workers_.push_back(std::make_unique<Worker>(*this, handler, std::move(sockets)));
 }
 

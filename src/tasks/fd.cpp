@@ -17,16 +17,16 @@ namespace tulp {
 namespace detail {
 namespace {
 
-class FdPark final : public Park {
+class ReadyPark final : public Park {
  public:
-  FdPark(TaskControl& me, int fd, Direction direction)
+  ReadyPark(TaskControl& me, int fd, Direction direction)
       : callbacks_(me.loop().service<FdCallbacks>()), fd_(fd), direction_(direction), waiter_{me} {
     callbacks_.add_waiter(fd_, direction_, waiter_);
   }
-  FdPark(const FdPark&) = delete;
-  FdPark& operator=(const FdPark&) = delete;
+  ReadyPark(const ReadyPark&) = delete;
+  ReadyPark& operator=(const ReadyPark&) = delete;
   /// A descriptor that was closed has been forgotten, and its number may be somebody else's by now.
-  ~FdPark() {
+  ~ReadyPark() {
     if (!waiter_.was_closed) callbacks_.remove_waiter(fd_, direction_);
   }
   void undo() noexcept override {}
@@ -47,7 +47,7 @@ class FdPark final : public Park {
 void wait_until_ready(int fd, Direction direction, const char* function) {
   TaskControl& me = require_task(function);
   throw_if_cancelled();
-  FdPark wait(me, fd, direction);
+  ReadyPark wait(me, fd, direction);
   park(wait);
   if (wait.was_closed()) throw_os_error(ECANCELED, std::string(function) + " of descriptor " + std::to_string(fd));
 }

@@ -46,8 +46,8 @@ auto operation(asio::io_context& context, Complete complete) {
   return asio::async_initiate<const UseFuture, Signature>(initiate, use_future);
 }
 
-struct Pair {
-  explicit Pair(asio::io_context& context)
+struct AsioPair {
+  explicit AsioPair(asio::io_context& context)
       : acceptor(context, {asio::ip::address_v4::loopback(), 0}), client(context), server(context) {
     client.connect(acceptor.local_endpoint());
     acceptor.accept(server);
@@ -94,7 +94,7 @@ TEST_CASE_METHOD(LoopTest, "sockets and timers of a context on another thread ar
   run([&] {
     asio::steady_timer timer(other.context, 1ms);
     await(timer.async_wait(use_future));
-    Pair pair(other.context);
+    AsioPair pair(other.context);
     const std::string text = "text";
     CHECK(await(asio::async_write(pair.client, asio::buffer(text), use_future)) == text.size());
     const auto read = [&]() -> Future<std::string> {
@@ -109,7 +109,7 @@ TEST_CASE_METHOD(LoopTest, "sockets and timers of a context on another thread ar
 TEST_CASE_METHOD(LoopTest, "cancelling the Future stops the operation, and waits until its buffers are free") {
   OtherThread other;
   run([&] {
-    Pair pair(other.context);
+    AsioPair pair(other.context);
     auto reader = create_task([&] {
       std::array<char, 16> memory{};
       await(pair.server.async_read_some(asio::buffer(memory), use_future));
@@ -134,7 +134,7 @@ TEST_CASE_METHOD(LoopTest, "cancelling the Future stops the operation, and waits
 TEST_CASE_METHOD(LoopTest, "a time limit ends a read and an awaitable of Asio's") {
   OtherThread other;
   run([&] {
-    Pair pair(other.context);
+    AsioPair pair(other.context);
     std::array<char, 16> memory{};
     CHECK_THROWS_AS(wait_for(pair.server.async_read_some(asio::buffer(memory), use_future), 1ms), TimeoutError);
     const auto sleeps = [&]() -> asio::awaitable<void> {

@@ -11,16 +11,12 @@
 
 #include "support/cancel_points.hpp"
 #include "support/net.hpp"
+#include "support/tasks.hpp"
 
 using namespace tulp;
 using namespace tulp::test;
 
 namespace {
-
-struct AtEnd {
-  std::function<void()> what;
-  ~AtEnd() { what(); }
-};
 
 /// Captured by a task, it calls `what` when that has ended, even if it never began.
 template <class F>
@@ -47,7 +43,7 @@ struct Counts {
   Lock lock;
   int inside = 0, running = 0;
 };
-Future<int> yield_times(Counts& counts, int times) {
+Future<int> count_while_yielding(Counts& counts, int times) {
   ++counts.running;
   const AtEnd leave{[&] { --counts.running; }};
   for (int i = 0; i < times; ++i) co_await yield();
@@ -61,14 +57,15 @@ Task<> take_turns(Counts& counts) {
       CHECK(++counts.inside == 1);
       sleep(0s);
     });
-    co_await yield_times(counts, 1);
+    co_await count_while_yielding(counts, 1);
   }
 }
 Task<> gather_some() {
   Counts own;
   const AtEnd check{[&] { CHECK(own.running == 0); }};  // none of them outlives it
-  co_await gather(yield_times(own, 2), yield_times(own, 1));
-  const int sum = co_await create_task([&] { return await(yield_times(own, 1)) + await(yield_times(own, 2)); });
+  co_await gather(count_while_yielding(own, 2), count_while_yielding(own, 1));
+  const int sum =
+      co_await create_task([&] { return await(count_while_yielding(own, 1)) + await(count_while_yielding(own, 2)); });
   CHECK(sum == 3);
 }
 
@@ -82,7 +79,7 @@ TEST_CASE_METHOD(LoopTest, "cancelled everywhere: coroutines that await fibers t
       Tasks tasks{take_turns(*counts), take_turns(*counts), gather_some()};
       tasks.push_back(create_task([&] {
         const std::lock_guard guard(counts->lock);
-        await(yield_times(*counts, 2));
+        await(count_while_yielding(*counts, 2));
       }));
       return tasks;
     };

@@ -21,11 +21,6 @@ static_assert(!std::is_base_of_v<std::exception, CancelledError>, "catch (const 
 static_assert(std::is_base_of_v<std::runtime_error, FutureCancelledError>);
 
 namespace {
-struct AtEnd {
-  std::function<void()> what;
-  ~AtEnd() noexcept(false) { what(); }
-};
-
 /// A task that waits for `future`, begun.
 template <class T>
 Task<T> waiter_of(const Future<T>& future) {

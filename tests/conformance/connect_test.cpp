@@ -23,13 +23,7 @@
 using namespace tulp;
 using namespace tulp::test;
 
-namespace {
-
-auto recorder() {
-  return [] { return std::make_shared<Recorder>(); };
-}
-
-}  // namespace
+namespace {}  // namespace
 
 TEST_CASE_METHOD(NetTest,
                  "a refused connection is a ConnectionRefusedError that names the address, and leaks nothing") {

@@ -1,21 +1,10 @@
 // What coroutines cost: allocations, counted.
-#include <tulp/coroutine.hpp>
-
 #include "support/allocations.hpp"
+#include "support/coroutines.hpp"
 #include "support/loops.hpp"
 
 using namespace tulp;
 using namespace tulp::test;
-
-namespace {
-
-Future<int> give(int number) { co_return number; }
-Future<> wait_until(Future<> future) { co_await future; }
-Future<> yield_times(int times) {
-  for (int i = 0; i < times; ++i) co_await yield();
-}
-
-}  // namespace
 
 TEST_CASE_METHOD(LoopTest, "a coroutine is one allocation, whether it waits or not") {
   if (!AllocationCount::is_counting() || kind() == LoopKind::foreign) return;

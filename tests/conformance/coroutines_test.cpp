@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "support/coroutines.hpp"
 #include "support/loops.hpp"
 #include "support/tasks.hpp"
 
@@ -22,8 +23,6 @@ using namespace tulp::test;
 namespace {
 
 Future<int> plus_one(Future<int> number) { co_return co_await number + 1; }
-Future<> wait_until(Future<> future) { co_await future; }
-Future<int> give(int number) { co_return number; }
 Future<> fail() {
   throw Boom();
   co_return;
@@ -42,10 +41,6 @@ Future<> note_end(Trace& trace, Future<> future) {
     throw;
   }
 }
-Future<> yield_times(int times) {
-  for (int i = 0; i < times; ++i) co_await yield();
-}
-
 struct OnDeath {
   explicit OnDeath(std::function<void()> action) : what(std::move(action)) {}
   OnDeath(OnDeath&& other) noexcept : what(std::exchange(other.what, nullptr)) {}
@@ -55,12 +50,6 @@ struct OnDeath {
   }
   std::function<void()> what;
 };
-
-std::string dump() {
-  std::ostringstream text;
-  dump_tasks(text);
-  return text.str();
-}
 
 }  // namespace
 

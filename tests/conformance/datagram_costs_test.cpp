@@ -19,9 +19,9 @@ using namespace tulp::test;
 namespace {
 
 /// Counts the calls that move datagrams.
-class CountedCalls {
+class CountedDatagramCalls {
  public:
-  CountedCalls() {
+  CountedDatagramCalls() {
     reset();
     sys.recvmsg = [](int fd, msghdr* message, int flags) { return ++receives, counted(::recvmsg(fd, message, flags)); };
     sys.recvmmsg = [](int fd, mmsghdr* messages, unsigned count, int flags, timespec* timeout) {
@@ -66,21 +66,21 @@ void exchange_with(const DatagramPeer& peer, const Address& server, int count = 
   }
 }
 
-struct Echo : DatagramProtocol {
+struct DatagramEcho : DatagramProtocol {
   void connection_made(std::shared_ptr<DatagramTransport> made) override { transport = made.get(); }
   void datagram_received(std::string_view data, const Address& from) override { transport->sendto(data, from); }
   DatagramTransport* transport = nullptr;
 };
 
-enum class Server { protocol, fiber };
+enum class ServerKind { protocol, fiber };
 
 class Costs : public DatagramTest {
  public:
   /// Calls `body` with the address of an echo server of either kind, in a fiber.
   template <class Body>
-  void with_server(Server server, Body body) {
-    if (server == Server::protocol) {
-      auto transport = open(std::make_shared<Echo>(), {.local_addr = {"127.0.0.1", 0}});
+  void with_server(ServerKind server, Body body) {
+    if (server == ServerKind::protocol) {
+      auto transport = open(std::make_shared<DatagramEcho>(), {.local_addr = {"127.0.0.1", 0}});
       run([&] { body(address_of(*transport)); });
       return end(transport);
     }
@@ -103,11 +103,11 @@ class Costs : public DatagramTest {
 }  // namespace
 
 TEST_CASE_METHOD(Costs, "an echo costs one call to receive and one to send for each datagram, and no look in vain") {
-  const Server server = GENERATE(Server::protocol, Server::fiber);
+  const ServerKind server = GENERATE(ServerKind::protocol, ServerKind::fiber);
   const DatagramPeer peer;
   with_server(server, [&](const Address& address) {
     exchange_with(peer, address);
-    const CountedCalls calls;
+    const CountedDatagramCalls calls;
     for (int i = 0; i < 100; ++i) exchange_with(peer, address);
     CHECK(calls.receives == 100);
     CHECK(calls.sends == 100);
@@ -117,11 +117,11 @@ TEST_CASE_METHOD(Costs, "an echo costs one call to receive and one to send for e
 }
 
 TEST_CASE_METHOD(Costs, "datagrams that come together are received together") {
-  const Server server = GENERATE(Server::protocol, Server::fiber);
+  const ServerKind server = GENERATE(ServerKind::protocol, ServerKind::fiber);
   const DatagramPeer peer;
   with_server(server, [&](const Address& address) {
     exchange_with(peer, address);
-    const CountedCalls calls;
+    const CountedDatagramCalls calls;
     for (int i = 0; i < 20; ++i) exchange_with(peer, address, 15);
     CHECK(calls.receives == 20);
     CHECK(calls.sends == 300);
@@ -130,11 +130,11 @@ TEST_CASE_METHOD(Costs, "datagrams that come together are received together") {
 }
 
 TEST_CASE_METHOD(Costs, "long datagrams are received one by one, with one look in vain at the end") {
-  const Server server = GENERATE(Server::protocol, Server::fiber);
+  const ServerKind server = GENERATE(ServerKind::protocol, ServerKind::fiber);
   const DatagramPeer peer;
   with_server(server, [&](const Address& address) {
     exchange_with(peer, address, 1, 8000);
-    const CountedCalls calls;
+    const CountedDatagramCalls calls;
     for (int i = 0; i < 20; ++i) exchange_with(peer, address, 5, 8000);
     CHECK(calls.receives - calls.blocked == 100);
     CHECK(calls.blocked <= 20);
@@ -156,7 +156,7 @@ TEST_CASE_METHOD(Costs, "batches of a fiber's own cost one call each way") {
         CHECK(socket.sendmmsg(std::span(answers).first(count)) == count);
       }
     });
-    const CountedCalls calls;
+    const CountedDatagramCalls calls;
     for (int i = 0; i < 20; ++i) exchange_with(peer, address_of(socket), 50);
     CHECK(calls.receives <= 21);  // the first one is tried before anything is there
     CHECK(calls.sends == 20);
@@ -167,7 +167,7 @@ TEST_CASE_METHOD(Costs, "batches of a fiber's own cost one call each way") {
 
 TEST_CASE_METHOD(Costs, "a steady exchange allocates nothing, in ones or in bursts") {
   if (!AllocationCount::is_counting() || kind() == LoopKind::foreign) return;  // that loop allocates in each wait
-  const Server server = GENERATE(Server::protocol, Server::fiber);
+  const ServerKind server = GENERATE(ServerKind::protocol, ServerKind::fiber);
   const DatagramPeer peer;
   with_server(server, [&](const Address& address) {
     auto round = [&] {

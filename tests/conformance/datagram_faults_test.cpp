@@ -54,7 +54,7 @@ std::vector<std::string> numbers(std::size_t count) {
   return all;
 }
 
-class Faults : public DatagramTest {
+class DatagramFaults : public DatagramTest {
  public:
   /// Sends datagrams there and back through an endpoint that echoes.
   void echo_through_protocols(const char* host) {
@@ -108,7 +108,8 @@ class Faults : public DatagramTest {
 
 }  // namespace
 
-TEST_CASE_METHOD(Faults, "interruptions, hesitation and a lack of buffers lose no datagram and change no order") {
+TEST_CASE_METHOD(DatagramFaults,
+                 "interruptions, hesitation and a lack of buffers lose no datagram and change no order") {
   const BadKernel bad;
   const int error = GENERATE(EINTR, EAGAIN, ENOBUFS);
   CAPTURE(error);
@@ -119,7 +120,7 @@ TEST_CASE_METHOD(Faults, "interruptions, hesitation and a lack of buffers lose n
   CHECK(bad.calls() > 10);
 }
 
-TEST_CASE_METHOD(Faults, "a system without recvmmsg and sendmmsg is served one datagram at a time") {
+TEST_CASE_METHOD(DatagramFaults, "a system without recvmmsg and sendmmsg is served one datagram at a time") {
   const PatchedSystem patched;
   sys.recvmmsg = [](int, mmsghdr*, unsigned, int, timespec*) { return errno = ENOSYS, -1; };
   sys.sendmmsg = [](int, mmsghdr*, unsigned, int) { return errno = ENOSYS, -1; };
@@ -127,7 +128,7 @@ TEST_CASE_METHOD(Faults, "a system without recvmmsg and sendmmsg is served one d
   echo_through_sockets("127.0.0.1");
 }
 
-TEST_CASE_METHOD(Faults, "ENOBUFS is waited out, and others run meanwhile") {
+TEST_CASE_METHOD(DatagramFaults, "ENOBUFS is waited out, and others run meanwhile") {
   const DatagramPeer peer;
   auto protocol = std::make_shared<DatagramRecorder>();
   auto transport = open(protocol, {.remote_addr = peer.address()});
@@ -165,7 +166,7 @@ TEST_CASE_METHOD(Faults, "ENOBUFS is waited out, and others run meanwhile") {
   });
 }
 
-TEST_CASE_METHOD(Faults, "close() while the kernel has no room sends what is kept when it has") {
+TEST_CASE_METHOD(DatagramFaults, "close() while the kernel has no room sends what is kept when it has") {
   const DatagramPeer peer;
   auto protocol = std::make_shared<DatagramRecorder>();
   auto transport = open(protocol, {.remote_addr = peer.address()});
@@ -182,7 +183,7 @@ TEST_CASE_METHOD(Faults, "close() while the kernel has no room sends what is kep
   CHECK(peer.receive_all() == std::vector<std::string>{"the last"});
 }
 
-TEST_CASE_METHOD(Faults,
+TEST_CASE_METHOD(DatagramFaults,
                  "errors that end, one for a datagram and one for an earlier one, are told, and the rest is sent") {
   const DatagramPeer peer;
   auto protocol = std::make_shared<DatagramRecorder>();
@@ -218,7 +219,7 @@ TEST_CASE_METHOD(Faults,
   end(transport);
 }
 
-TEST_CASE_METHOD(Faults, "an error of receiving is told, and what came after it is received") {
+TEST_CASE_METHOD(DatagramFaults, "an error of receiving is told, and what came after it is received") {
   const DatagramPeer peer;
   auto protocol = std::make_shared<DatagramRecorder>();
   auto transport = open(protocol, {.local_addr = {"127.0.0.1", 0}});
@@ -243,7 +244,7 @@ TEST_CASE_METHOD(Faults, "an error of receiving is told, and what came after it 
   });
 }
 
-TEST_CASE_METHOD(Faults,
+TEST_CASE_METHOD(DatagramFaults,
                  "a socket that fails again and again is lost; what is sent then is dropped, and that is said") {
   const DatagramPeer peer;
   auto protocol = std::make_shared<DatagramRecorder>();
@@ -261,7 +262,8 @@ TEST_CASE_METHOD(Faults,
   CHECK(peer.receive_all().empty());
 }
 
-TEST_CASE_METHOD(Faults, "a datagram longer than all memory for it is an error for a protocol, not half a datagram") {
+TEST_CASE_METHOD(DatagramFaults,
+                 "a datagram longer than all memory for it is an error for a protocol, not half a datagram") {
   auto protocol = std::make_shared<DatagramRecorder>();
   const Address here = unused_unix_address();
   auto transport = open(protocol, {.local_addr = here});
@@ -279,7 +281,8 @@ TEST_CASE_METHOD(Faults, "a datagram longer than all memory for it is an error f
   end(transport);
 }
 
-TEST_CASE_METHOD(Faults, "a socket that cannot be opened or watched is an error, and no descriptor stays open") {
+TEST_CASE_METHOD(DatagramFaults,
+                 "a socket that cannot be opened or watched is an error, and no descriptor stays open") {
   static int calls;
   for (int failing = 1; failing <= 2; ++failing) {
     const PatchedSystem patched;
@@ -300,7 +303,7 @@ TEST_CASE_METHOD(Faults, "a socket that cannot be opened or watched is an error,
   }
 }
 
-TEST_CASE_METHOD(Faults, "a socket that cannot be set up as the options say is an error") {
+TEST_CASE_METHOD(DatagramFaults, "a socket that cannot be set up as the options say is an error") {
   const DatagramPeer peer;
   const PatchedSystem patched;
   sys.setsockopt = [](int, int, int, const void*, socklen_t) { return errno = ENOPROTOOPT, -1; };
@@ -319,7 +322,7 @@ TEST_CASE_METHOD(Faults, "a socket that cannot be set up as the options say is a
   });
 }
 
-TEST_CASE_METHOD(Faults, "what the kernel does not tell is not known") {
+TEST_CASE_METHOD(DatagramFaults, "what the kernel does not tell is not known") {
   run([&] {
     DatagramSocket socket = open_datagram_socket({.family = AF_INET});
     const PatchedSystem patched;

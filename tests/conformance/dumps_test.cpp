@@ -11,17 +11,12 @@
 #include "support/collected_log.hpp"
 #include "support/loops.hpp"
 #include "support/process.hpp"
+#include "support/tasks.hpp"
 
 using namespace tulp;
 using namespace tulp::test;
 
 namespace {
-
-std::string dump() {
-  std::ostringstream text;
-  dump_tasks(text);
-  return text.str();
-}
 
 /// What a dump says of the task `name`.
 std::string entry_of(const std::string& name) {

@@ -18,9 +18,9 @@ using namespace tulp::test;
 
 namespace {
 /// Two connected sockets.
-struct Pair {
-  Pair() { REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) == 0); }
-  ~Pair() {
+struct WatchedPair {
+  WatchedPair() { REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) == 0); }
+  ~WatchedPair() {
     for (int end : ends)
       if (end >= 0) ::close(end);
   }
@@ -61,7 +61,7 @@ class CountedWaits {
 
 TEST_CASE_METHOD(LoopTest,
                  "a reader is called in every iteration in which its descriptor is readable: level-triggered") {
-  Pair pair;
+  WatchedPair pair;
   int calls = 0;
   loop().add_reader(pair.here(), [&] { ++calls; });
   run_once();
@@ -78,7 +78,7 @@ TEST_CASE_METHOD(LoopTest,
 }
 
 TEST_CASE_METHOD(LoopTest, "a writer is called for as long as its descriptor is writable") {
-  Pair pair;
+  WatchedPair pair;
   int calls = 0;
   loop().add_writer(pair.here(), [&] { ++calls; });
   run_once();
@@ -93,7 +93,7 @@ TEST_CASE_METHOD(LoopTest, "a writer is called for as long as its descriptor is 
 }
 
 TEST_CASE_METHOD(LoopTest, "a waiting loop wakes for a descriptor, and callbacks get their arguments each time") {
-  Pair pair;
+  WatchedPair pair;
   std::string received;
   loop().add_reader(
       pair.here(),
@@ -109,7 +109,7 @@ TEST_CASE_METHOD(LoopTest, "a waiting loop wakes for a descriptor, and callbacks
 }
 
 TEST_CASE_METHOD(LoopTest, "the reader of a descriptor is called before its writer") {
-  Pair pair;
+  WatchedPair pair;
   Trace trace;
   pair.write();
   loop().add_writer(pair.here(), [&] { trace.push_back("writer"); });
@@ -121,7 +121,7 @@ TEST_CASE_METHOD(LoopTest, "the reader of a descriptor is called before its writ
 }
 
 TEST_CASE_METHOD(LoopTest, "adding again replaces the former callback, which is destroyed") {
-  Pair pair;
+  WatchedPair pair;
   Trace trace;
   auto held = std::make_shared<int>();
   loop().add_reader(pair.here(), [&, held] { trace.push_back("former"); });
@@ -134,7 +134,7 @@ TEST_CASE_METHOD(LoopTest, "adding again replaces the former callback, which is 
 }
 
 TEST_CASE_METHOD(LoopTest, "remove returns true, then false; reader and writer are independent") {
-  Pair pair;
+  WatchedPair pair;
   int reads = 0, writes = 0;
   CHECK_FALSE(loop().remove_reader(pair.here()));
   loop().add_reader(pair.here(), [&] { ++reads; });
@@ -154,12 +154,12 @@ TEST_CASE_METHOD(LoopTest, "remove returns true, then false; reader and writer a
 }
 
 TEST_CASE_METHOD(LoopTest, "remove disarms a callback that is queued already, and destroys it at once") {
-  Pair one, other;
+  WatchedPair one, other;
   one.write();
   other.write();
   Trace trace;
   auto held = std::make_shared<int>();
-  const auto reader = [&](Pair& mine, Pair& theirs) {
+  const auto reader = [&](WatchedPair& mine, WatchedPair& theirs) {
     loop().add_reader(mine.here(), [&, held] {
       trace.push_back("reader");
       loop().remove_reader(theirs.here());
@@ -177,11 +177,11 @@ TEST_CASE_METHOD(LoopTest, "remove disarms a callback that is queued already, an
 
 TEST_CASE_METHOD(LoopTest,
                  "a queued callback that is replaced does not run; its successor does in the next iteration") {
-  Pair one, other;
+  WatchedPair one, other;
   one.write();
   other.write();
   Trace trace;
-  const auto replace = [&](Pair& mine, Pair& theirs) {
+  const auto replace = [&](WatchedPair& mine, WatchedPair& theirs) {
     loop().add_reader(mine.here(), [&] {
       trace.push_back("first");
       loop().add_reader(theirs.here(), [&] { trace.push_back("successor"); });
@@ -196,7 +196,7 @@ TEST_CASE_METHOD(LoopTest,
 }
 
 TEST_CASE_METHOD(LoopTest, "a callback may remove or replace itself") {
-  Pair pair;
+  WatchedPair pair;
   Trace trace;
   pair.write();
   loop().add_reader(pair.here(), [&, held = std::string(100, 'x')] {
@@ -211,7 +211,7 @@ TEST_CASE_METHOD(LoopTest, "a callback may remove or replace itself") {
 }
 
 TEST_CASE_METHOD(LoopTest, "hang-up wakes both the reader and the writer") {
-  Pair pair;
+  WatchedPair pair;
   Trace trace;
   const std::string much(100'000, 'x');
   while (::write(pair.here(), much.data(), much.size()) > 0) {
@@ -228,7 +228,7 @@ TEST_CASE_METHOD(LoopTest, "hang-up wakes both the reader and the writer") {
 }
 
 TEST_CASE_METHOD(LoopTest, "a descriptor without callbacks that has hung up does not wake the loop") {
-  Pair pair;
+  WatchedPair pair;
   loop().add_reader(pair.here(), [] {});
   loop().add_writer(pair.here(), [] {});
   loop().remove_reader(pair.here());
@@ -241,14 +241,14 @@ TEST_CASE_METHOD(LoopTest, "a descriptor without callbacks that has hung up does
 }
 
 TEST_CASE_METHOD(LoopTest, "an event for a closed descriptor does not reach the new owner of its number") {
-  Pair old;
+  WatchedPair old;
   int old_calls = 0, new_calls = 0;
   const int number = old.here();
   loop().add_reader(number, [&] { ++old_calls; });
   old.write();
   CHECK(loop().remove_reader(number));
   const int duplicate = ::dup(number);  // keeps the open file, and what epoll knows of it, alive
-  Pair fresh;
+  WatchedPair fresh;
   REQUIRE(::dup2(fresh.here(), number) == number);
   loop().add_reader(number, [&] { ++new_calls; });
   run_once();
@@ -265,12 +265,12 @@ TEST_CASE_METHOD(LoopTest, "an event for a closed descriptor does not reach the 
 TEST_CASE_METHOD(
     LoopTest,
     "a descriptor that was closed too early, and lives on as a duplicate, does not call the new owner of its number") {
-  Pair old;
+  WatchedPair old;
   int new_calls = 0;
   const int number = old.here();
   loop().add_reader(number, [] {});
   const int duplicate = ::dup(number);
-  Pair fresh;
+  WatchedPair fresh;
   REQUIRE(::dup2(fresh.here(), number) == number);  // closes it: a mistake, before remove_reader
   loop().remove_reader(number);
   loop().add_reader(number, [&] { ++new_calls; });
@@ -285,7 +285,7 @@ TEST_CASE_METHOD(
 
 TEST_CASE_METHOD(LoopTest, "a number that was closed behind the loop's back belongs to whoever watches it next") {
   for (const bool lives_on : {false, true}) {
-    Pair old, fresh;
+    WatchedPair old, fresh;
     int old_calls = 0, new_calls = 0;
     const int number = old.here();
     const int duplicate = lives_on ? ::dup(number) : -1;
@@ -308,7 +308,7 @@ TEST_CASE_METHOD(LoopTest, "a number that was closed behind the loop's back belo
 
 TEST_CASE_METHOD(LoopTest,
                  "a descriptor that was closed too early, and lives on as a duplicate, does not keep the loop awake") {
-  Pair old, other;
+  WatchedPair old, other;
   const int number = old.here();
   const int duplicate = ::dup(number);
   int calls = 0;
@@ -336,7 +336,7 @@ TEST_CASE_METHOD(LoopTest,
 }
 
 TEST_CASE_METHOD(LoopTest, "a bare ::close of a watched descriptor keeps no other from being served") {
-  Pair closed, other;
+  WatchedPair closed, other;
   int calls = 0;
   const int number = closed.here();
   loop().add_reader(number,
@@ -354,7 +354,7 @@ TEST_CASE_METHOD(LoopTest, "a bare ::close of a watched descriptor keeps no othe
 }
 
 TEST_CASE_METHOD(LoopTest, "a reader on a descriptor and a writer on its duplicate know nothing of each other") {
-  Pair pair;
+  WatchedPair pair;
   const int duplicate = ::fcntl(pair.here(), F_DUPFD_CLOEXEC, 0);
   int reads = 0, writes = 0;
   loop().add_reader(pair.here(), [&] { ++reads; });
@@ -376,13 +376,13 @@ TEST_CASE_METHOD(LoopTest, "a reader on a descriptor and a writer on its duplica
 }
 
 TEST_CASE_METHOD(LoopTest, "a number that is closed and opened again within one batch is a new descriptor") {
-  Pair one, other;
+  WatchedPair one, other;
   one.write();
   other.write();
   int wrong = 0, right = 0;
   // Whichever reader comes first gives the other's number to a fresh, silent pair.
-  Pair fresh;
-  const auto swap = [&](Pair& mine, Pair& theirs) {
+  WatchedPair fresh;
+  const auto swap = [&](WatchedPair& mine, WatchedPair& theirs) {
     loop().add_reader(mine.here(), [&] {
       ++right;
       loop().remove_reader(mine.here());
@@ -430,7 +430,7 @@ TEST_CASE_METHOD(LoopTest, "a regular file cannot be watched") {
 }
 
 TEST_CASE_METHOD(LoopTest, "a reader that throws is reported, and is called again") {
-  Pair pair;
+  WatchedPair pair;
   pair.write();
   loop().add_reader(pair.here(), [] { throw std::runtime_error("unreadable"); });
   run_once();
@@ -442,7 +442,7 @@ TEST_CASE_METHOD(LoopTest, "a reader that throws is reported, and is called agai
 }
 
 TEST_CASE_METHOD(LoopTest, "a reader may not park, and may start a task that does") {
-  Pair pair;
+  WatchedPair pair;
   pair.write();
   Trace trace;
   loop().add_reader(pair.here(), [&] {
@@ -460,10 +460,10 @@ TEST_CASE_METHOD(LoopTest, "a reader may not park, and may start a task that doe
 }
 
 TEST_CASE_METHOD(LoopTest, "four hundred descriptors that are ready at once are all served") {
-  std::vector<std::unique_ptr<Pair>> pairs;
+  std::vector<std::unique_ptr<WatchedPair>> pairs;
   int calls = 0;
   for (int i = 0; i < 400; ++i) {
-    pairs.push_back(std::make_unique<Pair>());
+    pairs.push_back(std::make_unique<WatchedPair>());
     pairs.back()->write();
     loop().add_reader(pairs.back()->here(), [&, fd = pairs.back()->here()] {
       ++calls;

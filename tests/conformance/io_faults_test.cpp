@@ -48,16 +48,16 @@ void echo_through(std::size_t size) {
 }
 
 /// The same through protocols, without a fiber.
-struct Echo : Protocol {
+struct EchoProtocol : Protocol {
   void connection_made(std::shared_ptr<Transport> made) override { transport = made; }
   void data_received(std::string_view data) override { transport.lock()->write(data); }
   std::weak_ptr<Transport> transport;
 };
 
-class Faults : public NetTest {
+class IoFaults : public NetTest {
  public:
   void echo_through_protocols(std::size_t size) {
-    auto serving = loop().create_server([] { return std::make_shared<Echo>(); }, "127.0.0.1", 0);
+    auto serving = loop().create_server([] { return std::make_shared<EchoProtocol>(); }, "127.0.0.1", 0);
     Server server = loop().run_until_complete(serving);
     auto client = std::make_shared<Recorder>();
     const std::string sent = pattern(size);
@@ -77,7 +77,7 @@ class Faults : public NetTest {
 
 }  // namespace
 
-TEST_CASE_METHOD(Faults, "interrupted system calls are invisible") {
+TEST_CASE_METHOD(IoFaults, "interrupted system calls are invisible") {
   const BadKernel bad;
   sys.recv = [](int fd, void* into, size_t size, int flags) {
     return BadKernel::misbehaves() ? (errno = EINTR, -1) : ::recv(fd, into, size, flags);
@@ -110,7 +110,7 @@ TEST_CASE_METHOD(Faults, "interrupted system calls are invisible") {
   CHECK(bad.calls() > 10);
 }
 
-TEST_CASE_METHOD(Faults, "EAGAIN after readiness was reported is no error and loses nothing") {
+TEST_CASE_METHOD(IoFaults, "EAGAIN after readiness was reported is no error and loses nothing") {
   const BadKernel bad;
   sys.recv = [](int fd, void* into, size_t size, int flags) {
     if (!BadKernel::misbehaves()) return ::recv(fd, into, size, flags);
@@ -132,7 +132,7 @@ TEST_CASE_METHOD(Faults, "EAGAIN after readiness was reported is no error and lo
   echo_through_protocols(1'000'000);
 }
 
-TEST_CASE_METHOD(Faults, "one byte at a time, in and out, gives the same bytes") {
+TEST_CASE_METHOD(IoFaults, "one byte at a time, in and out, gives the same bytes") {
   const BadKernel bad;
   sys.recv = [](int fd, void* into, size_t size, int flags) {
     BadKernel::make_edge(fd);
@@ -150,7 +150,8 @@ TEST_CASE_METHOD(Faults, "one byte at a time, in and out, gives the same bytes")
   echo_through_protocols(20'000);
 }
 
-TEST_CASE_METHOD(Faults, "a send cut short at every offset of a gathered and a large piece loses and repeats nothing") {
+TEST_CASE_METHOD(IoFaults,
+                 "a send cut short at every offset of a gathered and a large piece loses and repeats nothing") {
   const std::string small = pattern(50, 1), large = pattern(5'000, 2);
   static std::size_t cut;
   for (const std::size_t at : {1, 2, 49, 50, 51, 100, 5'000, 5'049}) {
@@ -204,7 +205,7 @@ class CuttingKernel : public BadKernel {
 
 }  // namespace
 
-TEST_CASE_METHOD(Faults, "a writelines cut short at every offset of its pieces loses and repeats nothing") {
+TEST_CASE_METHOD(IoFaults, "a writelines cut short at every offset of its pieces loses and repeats nothing") {
   const std::vector<std::string_view> pieces{"one", "", "two", "three", "", "", "4", "five and six"};
   std::string whole;
   for (const std::string_view piece : pieces) whole += piece;
@@ -225,7 +226,7 @@ TEST_CASE_METHOD(Faults, "a writelines cut short at every offset of its pieces l
   settle();
 }
 
-TEST_CASE_METHOD(Faults, "a writelines cut short next to the most pieces that a system call takes loses nothing") {
+TEST_CASE_METHOD(IoFaults, "a writelines cut short next to the most pieces that a system call takes loses nothing") {
   const std::string memory = pattern(3000);
   std::vector<std::string_view> pieces;
   for (std::size_t i = 0; i < memory.size(); ++i) pieces.push_back(std::string_view(memory).substr(i, 1));
@@ -242,7 +243,7 @@ TEST_CASE_METHOD(Faults, "a writelines cut short next to the most pieces that a 
   }
 }
 
-TEST_CASE_METHOD(Faults, "a writelines that fails in its middle ends the connection, and nothing is kept") {
+TEST_CASE_METHOD(IoFaults, "a writelines that fails in its middle ends the connection, and nothing is kept") {
   auto protocol = std::make_shared<Recorder>();
   Peer peer = connect(protocol);
   const PatchedSystem patched;
@@ -254,7 +255,7 @@ TEST_CASE_METHOD(Faults, "a writelines that fails in its middle ends the connect
   CHECK(errno_of(protocol->lost_with) == ECONNRESET);
 }
 
-TEST_CASE_METHOD(Faults, "a failing recv and a failing send are errors with their numbers") {
+TEST_CASE_METHOD(IoFaults, "a failing recv and a failing send are errors with their numbers") {
   run([&] {
     for (const int error : {ENOMEM, ETIMEDOUT, EHOSTUNREACH, ECONNRESET}) {
       static int error_number;
@@ -284,7 +285,7 @@ TEST_CASE_METHOD(Faults, "a failing recv and a failing send are errors with thei
   });
 }
 
-TEST_CASE_METHOD(Faults, "an error of reading a pipe is told, and not taken for its end as that of a terminal is") {
+TEST_CASE_METHOD(IoFaults, "an error of reading a pipe is told, and not taken for its end as that of a terminal is") {
   run([] {
     int ends[2];
     REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
@@ -306,7 +307,7 @@ TEST_CASE_METHOD(Faults, "an error of reading a pipe is told, and not taken for 
   });
 }
 
-TEST_CASE_METHOD(Faults,
+TEST_CASE_METHOD(IoFaults,
                  "a bare ::close of a stream's socket leaves its reader cancellable, and other connections whole") {
   run([&] {
     auto s = open_stream();

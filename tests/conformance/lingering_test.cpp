@@ -21,7 +21,7 @@ using namespace tulp::test;
 
 namespace {
 
-constexpr std::size_t much = 200'000;  // the kernel takes it at once, and a slow reader does not
+constexpr std::size_t unread_bytes = 200'000;  // the kernel takes it at once, and a slow reader does not
 
 /// A transport that reads nothing, to a slow reader.
 class Lingering : public NetTest {
@@ -54,7 +54,7 @@ class Lingering : public NetTest {
   Peer peer;
   std::shared_ptr<Transport> transport;
   int socket = -1;
-  const std::string content = pattern(much);
+  const std::string content = pattern(unread_bytes);
 };
 
 /// Counts the calls that an end may cost.
@@ -119,7 +119,7 @@ TEST_CASE_METHOD(NetTest,
     auto s = open_stream({}, 4096);
     s.peer.send("unread");
     let_others_run(5);
-    const std::string content = pattern(much);
+    const std::string content = pattern(unread_bytes);
     s.writer.write(content);
     s.writer.close();
     s.writer.wait_closed();

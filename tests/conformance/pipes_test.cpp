@@ -23,8 +23,8 @@ using namespace tulp::test;
 
 namespace {
 
-struct Pipe {
-  Pipe() {
+struct PipeEnds {
+  PipeEnds() {
     int ends[2];
     REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
     reading = UniqueFd(ends[0]);
@@ -34,8 +34,8 @@ struct Pipe {
 };
 
 /// A terminal whose lines come as they are written.
-struct Pty {
-  Pty() {
+struct RawPty {
+  RawPty() {
     master = UniqueFd(::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC));
     REQUIRE(::grantpt(master.get()) == 0);
     REQUIRE(::unlockpt(master.get()) == 0);
@@ -59,8 +59,8 @@ std::string get(const UniqueFd& fd) {
   return text;
 }
 
-struct Recorder final : Protocol {
-  explicit Recorder(Trace& t) : trace(t) {}
+struct PipeRecorder final : Protocol {
+  explicit PipeRecorder(Trace& t) : trace(t) {}
   void connection_made(std::shared_ptr<Transport> t) override {
     transport = std::move(t);
     trace.push_back("made");
@@ -83,12 +83,12 @@ struct Recorder final : Protocol {
 }  // namespace
 
 TEST_CASE_METHOD(LoopTest, "connect_read_pipe: made, data, end of file, lost cleanly") {
-  Pipe pipe;
+  PipeEnds pipe;
   Trace trace;
   run([&] {
     const int fd = pipe.reading.get();
     auto [transport, protocol] =
-        await(loop().connect_read_pipe([&] { return std::make_shared<Recorder>(trace); }, pipe.reading.release()));
+        await(loop().connect_read_pipe([&] { return std::make_shared<PipeRecorder>(trace); }, pipe.reading.release()));
     CHECK(transport->get_extra_info<int>("pipe") == fd);
     CHECK_FALSE(transport->can_write_eof());
     CHECK_THROWS_AS(transport->write("x"), InvalidStateError);
@@ -101,11 +101,11 @@ TEST_CASE_METHOD(LoopTest, "connect_read_pipe: made, data, end of file, lost cle
 }
 
 TEST_CASE_METHOD(LoopTest, "a pipe for reading can be paused, and closed before its end") {
-  Pipe pipe;
+  PipeEnds pipe;
   Trace trace;
   run([&] {
     auto [transport, protocol] =
-        await(loop().connect_read_pipe([&] { return std::make_shared<Recorder>(trace); }, pipe.reading.release()));
+        await(loop().connect_read_pipe([&] { return std::make_shared<PipeRecorder>(trace); }, pipe.reading.release()));
     transport->pause_reading();
     put(pipe.writing, "later");
     let_others_run(5);
@@ -119,11 +119,11 @@ TEST_CASE_METHOD(LoopTest, "a pipe for reading can be paused, and closed before 
 }
 
 TEST_CASE_METHOD(LoopTest, "connect_write_pipe writes, and write_eof() closes it") {
-  Pipe pipe;
+  PipeEnds pipe;
   Trace trace;
   run([&] {
     auto [transport, protocol] =
-        await(loop().connect_write_pipe([&] { return std::make_shared<Recorder>(trace); }, pipe.writing.release()));
+        await(loop().connect_write_pipe([&] { return std::make_shared<PipeRecorder>(trace); }, pipe.writing.release()));
     CHECK(transport->can_write_eof());
     const std::array<std::string_view, 2> pieces{"a", "b"};
     transport->writelines(pieces);
@@ -140,11 +140,11 @@ TEST_CASE_METHOD(LoopTest, "connect_write_pipe writes, and write_eof() closes it
 TEST_CASE_METHOD(LoopTest,
                  "a pipe that nobody reads any more is lost cleanly if all was written, else with BrokenPipeError") {
   const bool has_more = GENERATE(false, true);
-  Pipe pipe;
+  PipeEnds pipe;
   Trace trace;
   run([&] {
     auto [transport, protocol] =
-        await(loop().connect_write_pipe([&] { return std::make_shared<Recorder>(trace); }, pipe.writing.release()));
+        await(loop().connect_write_pipe([&] { return std::make_shared<PipeRecorder>(trace); }, pipe.writing.release()));
     if (has_more) transport->write(std::string(1'000'000, 'x'));
     let_others_run(2);
     pipe.reading.reset();
@@ -192,7 +192,7 @@ TEST_CASE_METHOD(LoopTest, "a FIFO and a socket are pipes too") {
 }
 
 TEST_CASE_METHOD(LoopTest, "reader and writer of a pipe carry a megabyte in bounded memory, and end with it") {
-  Pipe pipe;
+  PipeEnds pipe;
   run([&] {
     auto writing = create_task([&] {
       auto writer = open_write_pipe(pipe.writing.release());
@@ -217,7 +217,7 @@ TEST_CASE_METHOD(LoopTest, "reader and writer of a pipe carry a megabyte in boun
 
 TEST_CASE_METHOD(LoopTest,
                  "a writer whose reader has gone throws BrokenPipeError, and SIGPIPE does not end the process") {
-  Pipe pipe;
+  PipeEnds pipe;
   run([&] {
     auto writer = open_write_pipe(pipe.writing.release());
     pipe.reading.reset();
@@ -234,7 +234,7 @@ TEST_CASE_METHOD(LoopTest,
 }
 
 TEST_CASE_METHOD(LoopTest, "dropping the reader of a pipe closes it") {
-  Pipe pipe;
+  PipeEnds pipe;
   run([&] {
     { const auto reader = open_read_pipe(pipe.reading.release()); }
     let_others_run(2);
@@ -244,7 +244,7 @@ TEST_CASE_METHOD(LoopTest, "dropping the reader of a pipe closes it") {
 }
 
 TEST_CASE_METHOD(LoopTest, "a pseudo-terminal carries both ways, and its slave's closing is the end of file") {
-  Pty pty;
+  RawPty pty;
   run([&] {
     auto reader = open_read_pipe(::dup(pty.master.get()));
     auto writer = open_write_pipe(::dup(pty.master.get()));
@@ -305,17 +305,10 @@ void copy_input_to_output() {
 
 bool is_blocking(int fd) { return (::fcntl(fd, F_GETFL) & O_NONBLOCK) == 0; }
 
-UniqueFd file_with(std::string_view text) {
-  UniqueFd file(::memfd_create("test", MFD_CLOEXEC));
-  put(file, text);
-  ::lseek(file.get(), 0, SEEK_SET);
-  return file;
-}
-
 }  // namespace
 
 TEST_CASE_METHOD(LoopTest, "standard streams that are pipes stay blocking for everybody else") {
-  Pipe in, out;
+  PipeEnds in, out;
   put(in.writing, "one\ntwo\n");
   in.writing.reset();
   {
@@ -341,7 +334,7 @@ TEST_CASE_METHOD(LoopTest, "standard streams that are files are read and written
 }
 
 TEST_CASE_METHOD(LoopTest, "standard streams that are a terminal stay blocking for everybody else") {
-  Pty pty;
+  RawPty pty;
   {
     const Redirected redirected(pty.slave, pty.slave);
     put(pty.master, "typed\n");

@@ -30,17 +30,7 @@ using namespace tulp::test;
 
 namespace {
 
-constexpr std::size_t much = 5'000'000;
-
-UniqueFd file_with(std::string_view text) {
-  UniqueFd file(::memfd_create("test", MFD_CLOEXEC));
-  while (!text.empty()) {
-    const ssize_t written = ::write(file.get(), text.data(), text.size());
-    REQUIRE(written > 0);
-    text.remove_prefix(static_cast<std::size_t>(written));
-  }
-  return file;
-}
+constexpr std::size_t file_bytes = 5'000'000;
 
 /// So that the kernel does not take all of it at once.
 void make_small(const Transport& transport) {
@@ -70,7 +60,7 @@ class Sending : public NetTest {
   std::shared_ptr<Recorder> protocol = std::make_shared<Recorder>();
   Peer peer = connect(protocol, 4096);
   std::shared_ptr<Transport> transport = protocol->transport;
-  const std::string content = pattern(much);
+  const std::string content = pattern(file_bytes);
   UniqueFd file = file_with(content);
 };
 
@@ -88,7 +78,7 @@ class FakeSendfile {
 
 // What is sent.
 
-TEST_CASE_METHOD(Sending, "sendfile sends a file or a part of it, and says how much that was") {
+TEST_CASE_METHOD(Sending, "sendfile sends a file or a part of it, and says how file_bytes that was") {
   file = file_with("0123456789");
   run([&] {
     std::string expected;
@@ -137,14 +127,14 @@ TEST_CASE_METHOD(Sending, "a file comes after what was written before it, and be
     const std::string expected = before + content + "after";
     wait_for(expected.size());
     CHECK(same(peer.received, expected));
-    CHECK(await(sending) == much);
+    CHECK(await(sending) == file_bytes);
     end();
   });
 }
 
 TEST_CASE_METHOD(NetTest,
                  "sendfile over a stream comes after what was gathered, and takes the rest of a large write along") {
-  const std::string content = pattern(much), before = pattern(1'000'000, 7);
+  const std::string content = pattern(file_bytes), before = pattern(1'000'000, 7);
   const UniqueFd file = file_with(content);
   run([&] {
     auto s = open_stream({}, 4096);
@@ -163,15 +153,16 @@ TEST_CASE_METHOD(NetTest,
   });
 }
 
-TEST_CASE_METHOD(Sending, "sendfile parks until the kernel has taken the file, and says how much is left meanwhile") {
+TEST_CASE_METHOD(Sending,
+                 "sendfile parks until the kernel has taken the file, and says how file_bytes is left meanwhile") {
   run([&] {
     auto sending = begin();
     CHECK_FALSE(sending.done());
     const std::size_t left = transport->get_write_buffer_size();
     CHECK(left > 0);
-    CHECK(left < much);
-    wait_for(much);
-    CHECK(await(sending) == much);
+    CHECK(left < file_bytes);
+    wait_for(file_bytes);
+    CHECK(await(sending) == file_bytes);
     CHECK(transport->get_write_buffer_size() == 0);
     CHECK(same(peer.received, content));
     end();
@@ -198,7 +189,8 @@ TEST_CASE_METHOD(Sending, "a file that does not say how long it is is sent to it
   });
 }
 
-TEST_CASE_METHOD(Sending, "a file that shrinks meanwhile gives what it has, and sendfile says how much that was") {
+TEST_CASE_METHOD(Sending,
+                 "a file that shrinks meanwhile gives what it has, and sendfile says how file_bytes that was") {
   const bool is_copied = GENERATE(false, true);
   const FakeSendfile fake;
   if (is_copied) sys.sendfile = [](int, int, off_t*, size_t) { return errno = EINVAL, ssize_t{-1}; };
@@ -211,7 +203,7 @@ TEST_CASE_METHOD(Sending, "a file that shrinks meanwhile gives what it has, and 
     }
     const auto count = await(sending);
     CHECK(count >= 100);
-    CHECK(count < much);
+    CHECK(count < file_bytes);
     wait_for(count);
     transport->write("!");
     wait_for(count + 1);
@@ -227,10 +219,10 @@ TEST_CASE_METHOD(Sending, "while a file is sent nobody else may write or send on
     auto sending = begin();
     CHECK_THROWS_AS(transport->write("x"), InvalidStateError);
     CHECK_THROWS_AS(sendfile(*transport, file.get()), InvalidStateError);
-    wait_for(much);
+    wait_for(file_bytes);
     await(sending);
     transport->write("x");
-    wait_for(much + 1);
+    wait_for(file_bytes + 1);
     CHECK(same(peer.received, content + 'x'));
     end();
   });
@@ -242,7 +234,7 @@ TEST_CASE_METHOD(Sending, "a protocol whose writing is paused is not resumed bef
     transport->write(std::string(2'000'000, '.'));
     REQUIRE(protocol->trace.back() == "pause");
     auto sending = create_task([&] { sendfile(*transport, file.get()); });
-    wait_for(2'000'000 + much + 7);
+    wait_for(2'000'000 + file_bytes + 7);
     await(sending);
     CHECK(same(peer.received, std::string(2'000'000, '.') + content + "resumed"));
     end();
@@ -259,7 +251,7 @@ TEST_CASE_METHOD(Sending, "close and write_eof during a sendfile take effect whe
     SECTION("write_eof") { transport->write_eof(); }
     SECTION("the peer's end, after which the transport closes") { peer.half_close(); }
     while (!peer.is_over()) sleep(0s);
-    CHECK(await(sending) == much);
+    CHECK(await(sending) == file_bytes);
     CHECK(peer.has_ended);
     CHECK(same(peer.received, content));
     if (!protocol->is_lost()) end();
@@ -312,8 +304,9 @@ TEST_CASE_METHOD(NetTest, "a stream whose peer has gone hears it from sendfile, 
   CHECK(end.exited_with(0));
 }
 
-TEST_CASE_METHOD(Serving, "a server that shuts down does not wait for a deaf peer's file, and says how much was left") {
-  const UniqueFd file = file_with(pattern(much));
+TEST_CASE_METHOD(Serving,
+                 "a server that shuts down does not wait for a deaf peer's file, and says how file_bytes was left") {
+  const UniqueFd file = file_with(pattern(file_bytes));
   Server server = serve();
   Peer deaf = Peer::connect(server.port(), 4096);
   wait_for(1);
@@ -379,10 +372,10 @@ TEST_CASE_METHOD(Sending, "what sendfile(2) refuses is read and written, at once
     return ::sendfile(to, from, offset, std::min<size_t>(size, 1000));
   };
   run([&] {
-    auto sending = create_task([&] { return sendfile(*transport, file.get(), 10, much - 20); });
-    wait_for(much - 20);
-    CHECK(await(sending) == much - 20);
-    CHECK(same(peer.received, std::string_view(content).substr(10, much - 20)));
+    auto sending = create_task([&] { return sendfile(*transport, file.get(), 10, file_bytes - 20); });
+    wait_for(file_bytes - 20);
+    CHECK(await(sending) == file_bytes - 20);
+    CHECK(same(peer.received, std::string_view(content).substr(10, file_bytes - 20)));
     CHECK(FakeSendfile::count == refused_from);
     end();
   });
@@ -550,18 +543,18 @@ TEST_CASE_METHOD(NetTest, "sock_sendfile sends a file over a socket of the calle
   REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0);
   const UniqueFd ours(ends[0]);
   Peer peer(ends[1]);
-  const std::string content = pattern(much);
+  const std::string content = pattern(file_bytes);
   const UniqueFd file = file_with(content);
   const PatchedSystem patched;
   sys.sendfile = [](int to, int from, off_t* offset, size_t size) {
     return is_refused ? (errno = EINVAL, ssize_t{-1}) : ::sendfile(to, from, offset, size);
   };
   run([&] {
-    auto sending = create_task([&] { return sock_sendfile(ours.get(), file.get(), 5, much); });
+    auto sending = create_task([&] { return sock_sendfile(ours.get(), file.get(), 5, file_bytes); });
     let_others_run(3);
     CHECK_FALSE(sending.done());
-    while (peer.collect().size() < much - 5) sleep(0s);
-    CHECK(await(sending) == much - 5);
+    while (peer.collect().size() < file_bytes - 5) sleep(0s);
+    CHECK(await(sending) == file_bytes - 5);
     CHECK(same(peer.received, std::string_view(content).substr(5)));
     if (is_refused)
       CHECK(errno_thrown_by([&] { sock_sendfile(ours.get(), file.get(), 0, 1, {.fallback = false}); }) == EINVAL);
@@ -574,7 +567,7 @@ TEST_CASE_METHOD(NetTest, "a cancelled sock_sendfile does not watch the socket a
   int ends[2];
   REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
   const UniqueFd ours(ends[0]), theirs(ends[1]);
-  const UniqueFd file = file_with(pattern(much));
+  const UniqueFd file = file_with(pattern(file_bytes));
   CHECK_THROWS_AS(sock_sendfile(ours.get(), file.get()), InvalidStateError);  // no task
   run([&] {
     CHECK_THROWS_AS(sock_sendfile(ours.get(), file.get()), std::invalid_argument);

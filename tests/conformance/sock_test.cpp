@@ -30,7 +30,7 @@ UniqueFd make_socket(int type, int family = AF_INET) {
 
 UniqueFd tcp_socket() { return make_socket(SOCK_STREAM | SOCK_NONBLOCK); }
 
-Address address_of(int socket) {
+Address address_of_socket(int socket) {
   sockaddr_storage storage{};
   socklen_t size = sizeof storage;
   REQUIRE(::getsockname(socket, reinterpret_cast<sockaddr*>(&storage), &size) == 0);
@@ -53,8 +53,8 @@ UniqueFd listening_socket(int flags = SOCK_NONBLOCK) {
   return socket;
 }
 
-struct Pair {
-  explicit Pair(int type = SOCK_STREAM | SOCK_NONBLOCK) {
+struct HalfPlainPair {
+  explicit HalfPlainPair(int type = SOCK_STREAM | SOCK_NONBLOCK) {
     int ends[2];
     REQUIRE(::socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, ends) == 0);
     ours = UniqueFd(ends[0]);
@@ -66,7 +66,7 @@ struct Pair {
 };
 
 /// An echo over TCP in these calls alone.
-void echo_through(std::size_t size) {
+void echo_by_calls_through(std::size_t size) {
   const UniqueFd listening = listening_socket();
   auto serving = create_task([&] {
     const auto [conn, address] = sock_accept(listening.get());
@@ -74,7 +74,7 @@ void echo_through(std::size_t size) {
     for (std::string data; !(data = sock_recv(owned.get(), 5000)).empty();) sock_sendall(owned.get(), data);
   });
   const UniqueFd client = tcp_socket();
-  sock_connect(client.get(), address_of(listening.get()));
+  sock_connect(client.get(), address_of_socket(listening.get()));
   const std::string sent = pattern(size);
   auto sending = create_task([&] {
     sock_sendall(client.get(), sent);
@@ -91,13 +91,13 @@ void echo_through(std::size_t size) {
 }  // namespace
 
 TEST_CASE_METHOD(NetTest, "an echo server and its client, in sock_ calls alone") {
-  run([] { echo_through(1'000'000); });
+  run([] { echo_by_calls_through(1'000'000); });
 }
 
 // Receiving.
 
 TEST_CASE_METHOD(NetTest, "sock_recv parks until there is something, gives what is there, and nothing at the end") {
-  Pair pair;
+  HalfPlainPair pair;
   run([&] {
     auto receiving = create_task([&] { return sock_recv(pair.fd(), 100); });
     let_others_run(3);
@@ -114,7 +114,7 @@ TEST_CASE_METHOD(NetTest, "sock_recv parks until there is something, gives what 
 }
 
 TEST_CASE_METHOD(NetTest, "two tasks that are parked in sock_recv on two sockets do not get each other's bytes") {
-  Pair one, other;
+  HalfPlainPair one, other;
   run([&] {
     auto first = create_task([&] { return sock_recv(one.fd(), 100); });
     auto second = create_task([&] { return sock_recv(other.fd(), 100); });
@@ -128,7 +128,7 @@ TEST_CASE_METHOD(NetTest, "two tasks that are parked in sock_recv on two sockets
 
 TEST_CASE_METHOD(NetTest, "sock_recvfrom and sock_recvfrom_into say who sent it, and what did not fit") {
   const UniqueFd ours = udp_socket(), theirs = udp_socket();
-  const Address here = address_of(ours.get()), there = address_of(theirs.get());
+  const Address here = address_of_socket(ours.get()), there = address_of_socket(theirs.get());
   run([&] {
     auto receiving = create_task([&] { return sock_recvfrom(ours.get(), 100); });
     let_others_run(2);
@@ -157,7 +157,7 @@ TEST_CASE_METHOD(NetTest, "sock_recvfrom and sock_recvfrom_into say who sent it,
 }
 
 TEST_CASE_METHOD(NetTest, "sock_recvfrom on a stream gives bytes and no address") {
-  Pair pair;
+  HalfPlainPair pair;
   run([&] {
     pair.theirs.send("hello");
     const auto [data, address] = sock_recvfrom(pair.fd(), 3);
@@ -170,7 +170,7 @@ TEST_CASE_METHOD(NetTest, "sock_recvfrom on a stream gives bytes and no address"
 }
 
 TEST_CASE_METHOD(NetTest, "a cancelled sock_recv has received nothing, and the socket is not watched any more") {
-  Pair pair;
+  HalfPlainPair pair;
   run([&] {
     auto receiving = create_task([&] { sock_recv(pair.fd(), 100); });
     let_others_run(2);
@@ -183,7 +183,7 @@ TEST_CASE_METHOD(NetTest, "a cancelled sock_recv has received nothing, and the s
 }
 
 TEST_CASE_METHOD(NetTest, "a second task that has to wait for what the first one waits for is refused") {
-  Pair pair;
+  HalfPlainPair pair;
   run([&] {
     auto receiving = create_task([&] { return sock_recv(pair.fd(), 100); });
     let_others_run(2);
@@ -196,7 +196,7 @@ TEST_CASE_METHOD(NetTest, "a second task that has to wait for what the first one
 }
 
 TEST_CASE_METHOD(NetTest, "tulp::close ends a sock_recv and a sock_sendall with ECANCELED") {
-  Pair pair;
+  HalfPlainPair pair;
   run([&] {
     auto receiving = create_task([&] { sock_recv(pair.fd(), 100); });
     auto sending = create_task([&] { sock_sendall(pair.fd(), pattern(8 << 20)); });
@@ -210,7 +210,7 @@ TEST_CASE_METHOD(NetTest, "tulp::close ends a sock_recv and a sock_sendall with 
 // Sending.
 
 TEST_CASE_METHOD(NetTest, "sock_sendall parks until the kernel has taken all of it") {
-  Pair pair;
+  HalfPlainPair pair;
   const std::string much = pattern(3'000'000);
   run([&] {
     auto sending = create_task([&] { sock_sendall(pair.fd(), much); });
@@ -226,7 +226,7 @@ TEST_CASE_METHOD(NetTest, "sock_sendall parks until the kernel has taken all of 
 }
 
 TEST_CASE_METHOD(NetTest, "a cancelled sock_sendall has sent a part, from the beginning on") {
-  Pair pair;
+  HalfPlainPair pair;
   const std::string much = pattern(8'000'000);
   run([&] {
     auto sending = create_task([&] { sock_sendall(pair.fd(), much); });
@@ -268,7 +268,7 @@ TEST_CASE_METHOD(NetTest, "sock_sendto tries again when a device's queue is full
     sys.sendto = [](int fd, const void* data, size_t size, int flags, const sockaddr* to, socklen_t to_size) {
       return refusals-- > 0 ? (errno = ENOBUFS, ssize_t{-1}) : ::sendto(fd, data, size, flags, to, to_size);
     };
-    sock_sendto(ours.get(), "hello", address_of(theirs.get()));
+    sock_sendto(ours.get(), "hello", address_of_socket(theirs.get()));
     CHECK(refusals == -1);
     CHECK(sock_recv(theirs.get(), 100) == "hello");
   });
@@ -293,7 +293,7 @@ TEST_CASE_METHOD(NetTest, "sock_connect takes a name, for a socket of its family
   const UniqueFd listening = listening_socket();
   run([&] {
     const UniqueFd socket = tcp_socket();
-    sock_connect(socket.get(), "localhost", address_of(listening.get()).port());
+    sock_connect(socket.get(), "localhost", address_of_socket(listening.get()).port());
     const UniqueFd conn(sock_accept(listening.get()).conn);
     CHECK(conn);
     const UniqueFd another = tcp_socket();
@@ -318,7 +318,7 @@ TEST_CASE_METHOD(NetTest, "sock_connect waits where the kernel says EINPROGRESS 
     };
     run([&] {
       const UniqueFd socket = tcp_socket();
-      sock_connect(socket.get(), address_of(listening.get()));
+      sock_connect(socket.get(), address_of_socket(listening.get()));
       CHECK(false_alarms == -1);
       const UniqueFd conn(sock_accept(listening.get()).conn);
       sock_sendall(socket.get(), "hello");
@@ -342,7 +342,7 @@ TEST_CASE_METHOD(NetTest, "what befell a connection under way is what sock_conne
   };
   run([&] {
     const UniqueFd socket = tcp_socket();
-    CHECK(errno_thrown_by([&] { sock_connect(socket.get(), address_of(listening.get())); }) == ETIMEDOUT);
+    CHECK(errno_thrown_by([&] { sock_connect(socket.get(), address_of_socket(listening.get())); }) == ETIMEDOUT);
   });
 }
 
@@ -373,7 +373,7 @@ TEST_CASE_METHOD(NetTest, "a cancelled sock_connect does not watch the socket an
   sys.getpeername = [](int, sockaddr*, socklen_t*) { return errno = ENOTCONN, -1; };
   run([&] {
     const UniqueFd socket = tcp_socket();
-    auto connecting = create_task([&] { sock_connect(socket.get(), address_of(listening.get())); });
+    auto connecting = create_task([&] { sock_connect(socket.get(), address_of_socket(listening.get())); });
     let_others_run(2);
     connecting.cancel();
     CHECK_THROWS_AS(await(connecting), FutureCancelledError);
@@ -389,18 +389,18 @@ TEST_CASE_METHOD(NetTest, "sock_accept gives a socket that is non-blocking and c
     auto accepting = create_task([&] { return sock_accept(listening.get()); });
     let_others_run(2);
     CHECK_FALSE(accepting.done());
-    const Peer peer = Peer::connect(address_of(listening.get()).port());
+    const Peer peer = Peer::connect(address_of_socket(listening.get()).port());
     const auto [conn, address] = await(accepting);
     const UniqueFd owned(conn);
     CHECK((::fcntl(conn, F_GETFL) & O_NONBLOCK) != 0);
     CHECK((::fcntl(conn, F_GETFD) & FD_CLOEXEC) != 0);
-    CHECK(address == address_of(peer.fd()));
+    CHECK(address == address_of_socket(peer.fd()));
   });
 }
 
 TEST_CASE_METHOD(NetTest, "sock_accept passes over connections that were broken off, and takes the next one") {
   const UniqueFd listening = listening_socket();
-  const Peer peer = Peer::connect(address_of(listening.get()).port());
+  const Peer peer = Peer::connect(address_of_socket(listening.get()).port());
   static int calls;
   calls = 0;
   const PatchedSystem patched;
@@ -417,7 +417,7 @@ TEST_CASE_METHOD(NetTest, "sock_accept passes over connections that were broken 
 
 TEST_CASE_METHOD(NetTest, "what ails the listening socket or this process is an error of sock_accept") {
   const UniqueFd listening = listening_socket();
-  const Peer peer = Peer::connect(address_of(listening.get()).port());
+  const Peer peer = Peer::connect(address_of_socket(listening.get()).port());
   run([&] {
     {
       const PatchedSystem patched;
@@ -434,7 +434,7 @@ TEST_CASE_METHOD(NetTest, "what ails the listening socket or this process is an 
 // What is asked too much.
 
 TEST_CASE_METHOD(NetTest, "on a blocking socket receiving and sending park all the same") {
-  Pair pair(SOCK_STREAM);
+  HalfPlainPair pair(SOCK_STREAM);
   const std::string much = pattern(3'000'000);
   run([&] {
     auto receiving = create_task([&] { return sock_recv(pair.fd(), 100); });
@@ -457,7 +457,7 @@ TEST_CASE_METHOD(NetTest,
   const UniqueFd socket = make_socket(SOCK_STREAM);
   run([&] {
     CHECK_THROWS_AS(sock_accept(listening.get()), std::invalid_argument);
-    CHECK_THROWS_AS(sock_connect(socket.get(), address_of(listening.get())), std::invalid_argument);
+    CHECK_THROWS_AS(sock_connect(socket.get(), address_of_socket(listening.get())), std::invalid_argument);
   });
 }
 
@@ -506,5 +506,5 @@ TEST_CASE_METHOD(NetTest, "sock_ calls over a kernel that interrupts, hesitates 
     if (error_number != 0 && BadKernel::misbehaves()) return errno = error_number, -1;
     return ::accept4(fd, address, size, flags);
   };
-  run([] { echo_through(100'000); });
+  run([] { echo_by_calls_through(100'000); });
 }

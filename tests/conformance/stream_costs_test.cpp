@@ -69,7 +69,7 @@ void exchange_with(const Peer& peer, std::string_view request) {
   }
 }
 
-struct Echo : Protocol {
+struct CountedEcho : Protocol {
   void connection_made(std::shared_ptr<Transport> made) override { transport = made.get(); }
   void data_received(std::string_view data) override { transport->write(data); }
   Transport* transport = nullptr;
@@ -199,7 +199,7 @@ TEST_CASE_METHOD(NetTest, "an echo over a stream costs one recv and one send for
 }
 
 TEST_CASE_METHOD(NetTest, "an echo over a protocol costs the same") {
-  auto protocol = std::make_shared<Echo>();
+  auto protocol = std::make_shared<CountedEcho>();
   Peer peer = connect(protocol);
   run([&] {
     exchange_with(peer, "warm");
@@ -279,7 +279,7 @@ TEST_CASE_METHOD(NetTest,
 
 TEST_CASE_METHOD(NetTest, "steady echoing over a stream or a protocol allocates nothing") {
   if (!AllocationCount::is_counting() || kind() == LoopKind::foreign) return;  // that loop allocates in each wait
-  auto protocol = std::make_shared<Echo>();
+  auto protocol = std::make_shared<CountedEcho>();
   Peer protocol_peer = connect(protocol);
   run([&] {
     Server server = start_server(

@@ -40,7 +40,7 @@ void maybe_pause(Random& random) {
 
 enum class End { half_close, close, reset };
 
-struct Outcome {
+struct SoakOutcome {
   std::size_t sent = 0;  // was accepted by write()
   std::size_t received = 0;
   bool has_ended = false;   // the reader saw a clean end
@@ -48,7 +48,7 @@ struct Outcome {
 };
 
 /// One direction: what the writer does.
-void send(Random& random, StreamWriter& writer, std::string_view bytes, Outcome& outcome) {
+void send(Random& random, StreamWriter& writer, std::string_view bytes, SoakOutcome& outcome) {
   try {
     while (!bytes.empty()) {
       const std::string_view piece = bytes.substr(0, some_size(random));
@@ -72,7 +72,7 @@ void send(Random& random, StreamWriter& writer, std::string_view bytes, Outcome&
 }
 
 /// One direction: what the reader does, with `expected` to compare.
-void receive(Random& random, StreamReader& reader, std::string_view expected, Outcome& outcome) {
+void receive(Random& random, StreamReader& reader, std::string_view expected, SoakOutcome& outcome) {
   auto take = [&](std::string_view data) {
     CHECK(same(data, expected.substr(std::min(outcome.received, expected.size()), data.size())));
     outcome.received += data.size();
@@ -119,8 +119,8 @@ struct Side {
   Random random;
   std::string bytes;  // to send
   End end;
-  Outcome sending;    // of these bytes
-  Outcome receiving;  // of the other side's
+  SoakOutcome sending;    // of these bytes
+  SoakOutcome receiving;  // of the other side's
 };
 
 Side make_side(Random& random) {

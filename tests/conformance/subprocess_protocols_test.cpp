@@ -15,7 +15,7 @@ using namespace tulp::test;
 namespace {
 
 /// Keeps the order of what it hears; data by descriptor.
-struct Recorder final : SubprocessProtocol {
+struct ProcessRecorder final : SubprocessProtocol {
   void connection_made(std::shared_ptr<SubprocessTransport> made) override {
     transport = std::move(made);
     trace.push_back("made");
@@ -46,12 +46,13 @@ struct Recorder final : SubprocessProtocol {
 
 class Subprocesses : public ChildTest {
  public:
-  std::shared_ptr<Recorder> exec(std::vector<std::string> args, const SubprocessOptions& options = {}) {
-    return await(loop().subprocess_exec([] { return std::make_shared<Recorder>(); }, std::move(args), options))
+  std::shared_ptr<ProcessRecorder> exec(std::vector<std::string> args, const SubprocessOptions& options = {}) {
+    return await(loop().subprocess_exec([] { return std::make_shared<ProcessRecorder>(); }, std::move(args), options))
         .protocol;
   }
-  std::shared_ptr<Recorder> shell(std::string command, SubprocessOptions options = {}) {
-    return await(loop().subprocess_shell([] { return std::make_shared<Recorder>(); }, std::move(command), options))
+  std::shared_ptr<ProcessRecorder> shell(std::string command, SubprocessOptions options = {}) {
+    return await(
+               loop().subprocess_shell([] { return std::make_shared<ProcessRecorder>(); }, std::move(command), options))
         .protocol;
   }
 };
@@ -79,10 +80,10 @@ TEST_CASE_METHOD(Subprocesses, "made comes first, lost comes last, after the exi
 }
 
 TEST_CASE_METHOD(Subprocesses, "no fiber is needed: the Future's callback has the transport and the protocol") {
-  std::shared_ptr<Recorder> child;
+  std::shared_ptr<ProcessRecorder> child;
   auto starting =
-      loop().subprocess_exec([] { return std::make_shared<Recorder>(); }, {"echo", "hello"}, {.stdout_ = PIPE});
-  starting.add_done_callback([&](Future<Subprocess<Recorder>> started) {
+      loop().subprocess_exec([] { return std::make_shared<ProcessRecorder>(); }, {"echo", "hello"}, {.stdout_ = PIPE});
+  starting.add_done_callback([&](Future<Subprocess<ProcessRecorder>> started) {
     child = started.result().protocol;
     child->lost.add_done_callback([&](Future<>) { loop().stop(); });
   });
@@ -136,7 +137,7 @@ TEST_CASE_METHOD(Subprocesses, "a thousand starts that fail leave nothing behind
 
 TEST_CASE_METHOD(Subprocesses, "what cannot be meant is refused at once") {
   const auto start = [&](std::vector<std::string> args, const SubprocessOptions& options) {
-    loop().subprocess_exec([] { return std::make_shared<Recorder>(); }, std::move(args), options);
+    loop().subprocess_exec([] { return std::make_shared<ProcessRecorder>(); }, std::move(args), options);
   };
   const std::string with_nul("a\0b", 3);
   CHECK_THROWS_AS(start({}, {}), std::invalid_argument);
@@ -156,14 +157,14 @@ TEST_CASE_METHOD(Subprocesses, "what cannot be meant is refused at once") {
 
 TEST_CASE_METHOD(Subprocesses, "a factory that throws or returns null starts nothing") {
   run([&] {
-    CHECK_THROWS_AS(await(loop().subprocess_exec([] { return std::shared_ptr<Recorder>(); }, {"true"})),
+    CHECK_THROWS_AS(await(loop().subprocess_exec([] { return std::shared_ptr<ProcessRecorder>(); }, {"true"})),
                     std::invalid_argument);
   });
 }
 
 TEST_CASE_METHOD(Subprocesses, "a start that is cancelled at once starts nothing; later it is too late") {
   run([&] {
-    auto child = std::make_shared<Recorder>();
+    auto child = std::make_shared<ProcessRecorder>();
     auto starting = loop().subprocess_exec([&] { return child; }, {"true"});
     starting.cancel();
     let_others_run(3);
@@ -323,7 +324,7 @@ TEST_CASE_METHOD(Subprocesses, "stdin's pipe pauses and resumes its protocol") {
 }
 
 TEST_CASE_METHOD(Subprocesses, "when the loop closes, children are killed and reaped, and connection_lost comes") {
-  std::shared_ptr<Recorder> child;
+  std::shared_ptr<ProcessRecorder> child;
   pid_t pid = -1;
   run([&] {
     child = exec({"sleep", "1000"}, {.stdin_ = PIPE, .stdout_ = PIPE});
@@ -336,7 +337,7 @@ TEST_CASE_METHOD(Subprocesses, "when the loop closes, children are killed and re
 
 TEST_CASE_METHOD(Subprocesses, "a hundred children that end together are each told of once") {
   run([&] {
-    std::vector<std::shared_ptr<Recorder>> children;
+    std::vector<std::shared_ptr<ProcessRecorder>> children;
     std::vector<std::shared_ptr<SubprocessTransport>> transports;
     for (int i = 0; i < 100; ++i) {
       children.push_back(exec({"sh", "-c", "read line; exit " + std::to_string(i)}, {.stdin_ = PIPE}));

@@ -23,7 +23,7 @@ class Processes : public ChildTest {
   static void kill_group(pid_t group) { CHECK(::kill(-group, SIGKILL) == 0); }
 };
 
-constexpr std::size_t much = 3'000'000;  // more than all pipes and buffers hold
+constexpr std::size_t input_bytes = 3'000'000;  // more than all pipes and buffers hold
 
 }  // namespace
 
@@ -93,9 +93,9 @@ TEST_CASE_METHOD(Processes, "wait() with full pipes does not deadlock, and what 
                                               {.stdout_ = PIPE, .stderr_ = PIPE});
     CHECK(process.wait() == 3);
     CHECK(process.stdout_().readexactly(1000) == std::string(1000, '\0'));
-    CHECK(process.stdout_().read().size() == much - 1000);
+    CHECK(process.stdout_().read().size() == input_bytes - 1000);
     CHECK(process.stdout_().at_eof());
-    CHECK(process.stderr_().read().size() == much);
+    CHECK(process.stderr_().read().size() == input_bytes);
   });
 }
 
@@ -115,7 +115,7 @@ TEST_CASE_METHOD(Processes, "who reads while another task waits gets every byte,
 
 TEST_CASE_METHOD(Processes, "communicate() feeds, reads both and waits, all at once") {
   run([&] {
-    const std::string sent(much, 'x');
+    const std::string sent(input_bytes, 'x');
     Process process =
         create_subprocess_exec({"tee", "/dev/stderr"}, {.stdin_ = PIPE, .stdout_ = PIPE, .stderr_ = PIPE});
     const ProcessOutput output = process.communicate(sent);
@@ -138,7 +138,7 @@ TEST_CASE_METHOD(Processes, "communicate() without pipes is wait()") {
 
 TEST_CASE_METHOD(Processes, "a child that never reads, or not all, is no error for communicate()") {
   run([&] {
-    const std::string sent(much, 'x');
+    const std::string sent(input_bytes, 'x');
     CHECK(create_subprocess_exec({"true"}, {.stdin_ = PIPE}).communicate(sent).is_complete);
     CHECK(create_subprocess_exec({"head", "-c", "10"}, {.stdin_ = PIPE, .stdout_ = PIPE}).communicate(sent).stdout_ ==
           "xxxxxxxxxx");
@@ -158,14 +158,14 @@ TEST_CASE_METHOD(Processes, "what was read before communicate() is not there aga
 
 TEST_CASE_METHOD(Processes, "a communicate() that times out leaves the child running, and the next one loses nothing") {
   run([&] {
-    const std::string sent(much, 'x');
+    const std::string sent(input_bytes, 'x');
     Process process = create_subprocess_exec({"cat"}, {.stdin_ = PIPE, .stdout_ = PIPE});
     process.send_signal(SIGSTOP);
     CHECK_THROWS_AS(process.communicate(sent, 20ms), TimeoutError);
     CHECK_FALSE(process.returncode());
     CHECK_THROWS_AS(process.communicate("again"), InvalidStateError);
     process.send_signal(SIGCONT);
-    CHECK(process.communicate().stdout_.size() == much);
+    CHECK(process.communicate().stdout_.size() == input_bytes);
     CHECK(process.returncode() == 0);
   });
 }
@@ -177,7 +177,7 @@ TEST_CASE_METHOD(Processes, "a cancelled communicate() or wait() leaves the chil
         3, [&] { return std::vector<Task<>>{create_task([&] { process.wait(); })}; },
         [&](const auto&, std::size_t) { CHECK_FALSE(process.returncode()); });
     process.send_signal(SIGSTOP);
-    const std::string sent(much, 'x');
+    const std::string sent(input_bytes, 'x');
     auto communicating = create_task([&] { process.communicate(sent); });
     let_others_run(5);
     communicating.cancel();
@@ -234,7 +234,7 @@ TEST_CASE_METHOD(Processes, "a grandchild that holds the input does not hang com
   run([&] {
     Process process =
         create_subprocess_shell("exec 7<&0; sleep 1000 <&7 & exit 6", {.stdin_ = PIPE, .start_new_session = true});
-    CHECK_FALSE(process.communicate(std::string(much, 'x'), {.eof_grace = 20ms}).is_complete);
+    CHECK_FALSE(process.communicate(std::string(input_bytes, 'x'), {.eof_grace = 20ms}).is_complete);
     kill_group(process.pid());
   });
 }

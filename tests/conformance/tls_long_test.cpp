@@ -22,10 +22,6 @@ namespace {
 
 std::size_t allocated_bytes() { return ::mallinfo2().uordblks; }
 
-void echo(StreamReader reader, StreamWriter writer) {
-  for (std::string data = reader.read(4096); !data.empty(); data = reader.read(4096)) writer.write(data);
-}
-
 }  // namespace
 
 TEST_CASE("ten thousand handshakes, good and failed ones, full and resumed, leave nothing behind") {

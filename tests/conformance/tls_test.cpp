@@ -24,10 +24,6 @@ using namespace tulp::test;
 
 namespace {
 
-void echo(StreamReader reader, StreamWriter writer) {
-  for (std::string data = reader.read(64 * 1024); !data.empty(); data = reader.read(64 * 1024)) writer.write(data);
-}
-
 /// Both ends of a TLS connection: a stream of tulp's, which is the client, and an engine on a plain socket.
 struct StreamAndTlsPeer {
   StreamReader reader;

@@ -130,9 +130,9 @@ void unix_streams(Told& told) {
 }
 
 /// Sends back, and tells how it ends.
-class Echo : public Protocol {
+class TortureEcho : public Protocol {
  public:
-  explicit Echo(Told& told) : told_(told) {}
+  explicit TortureEcho(Told& told) : told_(told) {}
   void connection_made(std::shared_ptr<Transport> transport) override { transport_ = std::move(transport); }
   void data_received(std::string_view data) override { transport_->write(data); }
   void connection_lost(std::exception_ptr error) override {
@@ -164,7 +164,7 @@ void finish(const Recorder& client, Server& server) {
 
 void tcp_protocols(Told& told) {
   EventLoop& loop = get_event_loop();
-  Server server = await(loop.create_server([&] { return std::make_shared<Echo>(told); }, "127.0.0.1", 0));
+  Server server = await(loop.create_server([&] { return std::make_shared<TortureEcho>(told); }, "127.0.0.1", 0));
   const auto client = make_client(told);
   await(loop.create_connection([&] { return client; }, "127.0.0.1", server.port()));
   finish(*client, server);
@@ -173,15 +173,16 @@ void tcp_protocols(Told& told) {
 void unix_protocols(Told& told) {
   EventLoop& loop = get_event_loop();
   const Folder folder;
-  Server server = await(loop.create_unix_server([&] { return std::make_shared<Echo>(told); }, folder / "socket"));
+  Server server =
+      await(loop.create_unix_server([&] { return std::make_shared<TortureEcho>(told); }, folder / "socket"));
   const auto client = make_client(told);
   await(loop.create_unix_connection([&] { return client; }, folder / "socket"));
   finish(*client, server);
 }
 
 /// A pipe, of which tulp gets the ends.
-struct Pipe {
-  Pipe() {
+struct TorturePipe {
+  TorturePipe() {
     int ends[2];
     REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
     reading.emplace(ends[0]);
@@ -206,9 +207,9 @@ struct Pipe {
 };
 
 void pipe_streams(Told&) {
-  Pipe pipe;
-  StreamReader reader = Pipe::give(pipe.reading, open_read_pipe);
-  StreamWriter writer = Pipe::give(pipe.writing, open_write_pipe);
+  TorturePipe pipe;
+  StreamReader reader = TorturePipe::give(pipe.reading, open_read_pipe);
+  StreamWriter writer = TorturePipe::give(pipe.writing, open_write_pipe);
   Beside sending([&] {
     StreamWriter mine = std::move(writer);  // closed if it fails, or the reader would wait
     mine.write("hello\n");
@@ -224,11 +225,11 @@ void pipe_streams(Told&) {
 
 void pipe_protocols(Told& told) {
   EventLoop& loop = get_event_loop();
-  Pipe pipe;
+  TorturePipe pipe;
   const auto reader = std::make_shared<Recorder>(), writer = std::make_shared<Recorder>();
   for (const auto& end : {reader, writer}) end->on_lost = [&told, end = end.get()] { told.tell(end->lost_with); };
-  await(Pipe::give(pipe.reading, [&](int fd) { return loop.connect_read_pipe([&] { return reader; }, fd); }));
-  await(Pipe::give(pipe.writing, [&](int fd) { return loop.connect_write_pipe([&] { return writer; }, fd); }));
+  await(TorturePipe::give(pipe.reading, [&](int fd) { return loop.connect_read_pipe([&] { return reader; }, fd); }));
+  await(TorturePipe::give(pipe.writing, [&](int fd) { return loop.connect_write_pipe([&] { return writer; }, fd); }));
   writer->transport->write("hello\n");
   writer->transport->write(much());
   writer->transport->write(much());
@@ -302,14 +303,14 @@ constexpr Program programs[] = {
 
 // Torture.
 
-struct Outcome {
+struct TortureOutcome {
   std::string what = "well";
   bool is_hang = false;
   Told told;
 };
 
-Outcome attempt(const Program& program, SelectorKind selector) {
-  Outcome outcome;
+TortureOutcome attempt(const Program& program, SelectorKind selector) {
+  TortureOutcome outcome;
   auto note = [&](const std::exception& error) {
     outcome.what = error.what();
     outcome.told.tell(std::current_exception());
@@ -338,7 +339,7 @@ int suffer(const Program& program, SelectorKind selector, const FaultyCall& call
            int times) {
   const std::size_t fds = open_fd_count();
   Faults::arm(call.name, error, first, times);
-  const Outcome outcome = attempt(program, selector);
+  const TortureOutcome outcome = attempt(program, selector);
   INFO(call.name << " from number " << first << " on, " << times << " times: "
                  << (error == cut_short ? "cut short" : std::strerror(error)) << "; it ended: " << outcome.what);
   CHECK_FALSE(outcome.is_hang);
@@ -380,7 +381,7 @@ TEST_CASE("torture: whichever call fails in whichever way, all arrives or somebo
     const Program& program = programs[number];
     INFO(program.name);
     Faults::arm("", 0, 0, 0);
-    const Outcome dry = attempt(program, selector);
+    const TortureOutcome dry = attempt(program, selector);
     REQUIRE(dry.what == "well");
     REQUIRE(dry.told.count() == 0);
     std::vector<std::pair<const FaultyCall*, int>> calls;

@@ -37,10 +37,6 @@ void echo(StreamReader reader, StreamWriter writer) {
   }
 }
 
-auto recorder() {
-  return [] { return std::make_shared<Recorder>(); };
-}
-
 }  // namespace
 
 TEST_CASE_METHOD(UnixTest, "streams over a Unix socket are streams, and know where they are") {

@@ -13,19 +13,11 @@ using namespace tulp::scenarios;
 
 namespace {
 
-void mark_pass(EventLoop& loop, const Trace& trace, int number, int count) {
-  trace("pass", number);
-  if (number < count) loop.call_soon(mark_pass, std::ref(loop), std::cref(trace), number + 1, count);
-}
-void mark_passes(EventLoop& loop, const Trace& trace, int count) {
-  loop.call_soon(mark_pass, std::ref(loop), std::cref(trace), 1, count);
-}
-
 Task<int> number_after(int passes, int number) {
   for (int i = 0; i < passes; ++i) co_await yield();
   co_return number;
 }
-Task<int> fail_after(int passes) {
+Task<int> failing_after(int passes) {
   for (int i = 0; i < passes; ++i) co_await yield();
   fail();
   co_return 0;
@@ -90,7 +82,7 @@ SCENARIO(a_chain_of_coroutines_ends_a_link_in_each_pass) {
   loop.run_until_complete([&]() -> Future<> {
     auto three = link(trace, "three", link(trace, "two", link(trace, "one", future)));
     co_await yield();
-    mark_passes(loop, trace, 5);
+    mark_passes(loop, 5);
     future.set_result();
     co_await three;
     trace("end");
@@ -104,7 +96,7 @@ SCENARIO(a_cancellation_goes_down_a_chain_of_coroutines_and_comes_back_up) {
     auto two = cancelled_link(trace, "two", one);
     auto three = cancelled_link(trace, "three", two);
     co_await yield();
-    mark_passes(loop, trace, 4);
+    mark_passes(loop, 4);
     three.cancel();
     trace(ending(one), ending(three), future.cancelled());
     while (!three.done()) co_await yield();
@@ -130,7 +122,7 @@ SCENARIO(a_coroutine_that_was_cancelled_may_clean_up_in_its_own_time) {
     auto task = body();
     co_await yield();
     task.cancel();
-    mark_passes(loop, trace, 5);
+    mark_passes(loop, 5);
     while (!task.done()) co_await yield();
     trace(ending(task));
   });
@@ -140,12 +132,12 @@ SCENARIO(a_gather_of_coroutines_has_their_results_and_fails_with_the_first_failu
   loop.run_until_complete([&]() -> Future<> {
     auto two = number_after(2, 2);
     auto one = number_after(1, 1);
-    mark_passes(loop, trace, 3);
+    mark_passes(loop, 3);
     const auto [a, b] = co_await gather(two, one);
     trace(a, b);
     auto late = number_after(4, 3);
-    auto failing = fail_after(1);
-    mark_passes(loop, trace, 3);
+    auto failing = failing_after(1);
+    mark_passes(loop, 3);
     std::string end = "None";
     try {
       co_await gather(late, failing);

@@ -37,14 +37,6 @@ void end_slowly(const Trace& trace, const std::string& name, int count) {
   }
 }
 
-void mark_pass(EventLoop& loop, const Trace& trace, int number, int count) {
-  trace("pass", number);
-  if (number < count) loop.call_soon(mark_pass, std::ref(loop), std::cref(trace), number + 1, count);
-}
-void mark_passes(EventLoop& loop, const Trace& trace, int count) {
-  loop.call_soon(mark_pass, std::ref(loop), std::cref(trace), 1, count);
-}
-
 using Body = std::function<void(TaskGroup&)>;
 
 std::string in_group(const Body& body) {
@@ -62,7 +54,7 @@ SCENARIO(a_gather_is_done_in_the_pass_after_its_last_child) {
   loop.run_until_complete([&] {
     std::vector<Task<int>> tasks;
     for (const int count : {3, 1, 2}) tasks.push_back(create_task(value_after<int>, count, count));
-    mark_passes(loop, trace, 7);
+    mark_passes(loop, 7);
     const auto results = await(gather(tasks));
     trace(results[0], results[1], results[2]);
   });
@@ -72,7 +64,7 @@ SCENARIO(a_gather_fails_with_the_first_failure_and_the_others_go_on) {
   loop.run_until_complete([&] {
     auto late = create_task(value_after<std::string>, 5, "late");
     auto failing = create_task([] { return fail_after(1); });
-    mark_passes(loop, trace, 4);
+    mark_passes(loop, 4);
     const std::string end = outcome([&] { await(gather(late, failing)); });
     trace(end, ending(late));
     trace(await(late));
@@ -96,7 +88,7 @@ SCENARIO(a_gather_of_what_is_done_takes_a_pass) {
     done.set_result("value");
     const auto gathered = gather(done, done);
     trace(gathered.done());
-    mark_passes(loop, trace, 3);
+    mark_passes(loop, 3);
     const auto results = await(gathered);
     trace(std::get<0>(results), std::get<1>(results));
   });
@@ -145,7 +137,7 @@ SCENARIO(the_waiter_of_a_cancelled_gather_goes_on_with) {
 SCENARIO(wait_returns_in_the_pass_after_the_last_end) {
   loop.run_until_complete([&] {
     const std::vector tasks{create_task(value_after<int>, 2, 2), create_task(value_after<int>, 1, 1)};
-    mark_passes(loop, trace, 6);
+    mark_passes(loop, 6);
     const auto result = tulp::wait(tasks);
     trace(result.done.size(), result.pending.size());
   });
@@ -193,7 +185,7 @@ SCENARIO(a_shield_takes_the_cancellation_for_what_is_behind_it) {
 SCENARIO(a_shield_ends_one_pass_after_what_is_behind_it) {
   loop.run_until_complete([&] {
     auto inner = create_task(value_after<std::string>, 2, "inner");
-    mark_passes(loop, trace, 6);
+    mark_passes(loop, 6);
     trace(await(shield(inner)));
     trace(shield(inner).done());
   });

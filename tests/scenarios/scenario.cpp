@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <functional>
 #include <utility>
 
 #include <tulp/error.hpp>
@@ -38,9 +39,16 @@ void check(int result, const char* operation) {
   if (result < 0) throw_os_error(errno, operation);
 }
 
+void mark_pass(EventLoop& loop, int number, int count) {
+  trace("pass", number);
+  if (number < count) loop.call_soon(mark_pass, std::ref(loop), number + 1, count);
+}
+
 }  // namespace
 
 void fail(const char* text) { throw Oops(text); }
+
+void mark_passes(EventLoop& loop, int count) { loop.call_soon(mark_pass, std::ref(loop), 1, count); }
 
 std::string name_of(const std::exception_ptr& error) {
   if (!error) return "None";

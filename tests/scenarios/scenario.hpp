@@ -81,6 +81,9 @@ void run_until(EventLoop& loop, Condition condition) {
 /// Keeps the loop busy, so that everything that is due by then is due at once.
 void let_pass(EventLoop& loop, Duration time);
 
+/// Traces `count` passes of the loop from now on.
+void mark_passes(EventLoop& loop, int count);
+
 /// How a task has ended.
 template <class T>
 std::string ending(const Task<T>& task) {

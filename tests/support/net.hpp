@@ -349,4 +349,14 @@ inline std::string pattern(std::size_t size, std::uint32_t seed = 1) {
 /// For big contents: a failure does not print them.
 inline bool same(std::string_view a, std::string_view b) { return a == b; }
 
+/// A factory of such protocols.
+inline auto recorder() {
+  return [] { return std::make_shared<Recorder>(); };
+}
+
+/// A server's side of a connection.
+inline void echo(StreamReader reader, StreamWriter writer) {
+  for (std::string data = reader.read(64 * 1024); !data.empty(); data = reader.read(64 * 1024)) writer.write(data);
+}
+
 }  // namespace tulp::test

@@ -12,6 +12,7 @@
 #include <string>
 #include <thread>
 
+#include "base/unique_fd.hpp"
 #include "support/catch.hpp"
 
 namespace tulp::test {
@@ -48,6 +49,18 @@ class CapturedStderr {
   int saved_;
   int file_;
 };
+
+/// A file without a name that holds `text`, at its beginning.
+inline UniqueFd file_with(std::string_view text) {
+  UniqueFd file(::memfd_create("test", MFD_CLOEXEC));
+  while (!text.empty()) {
+    const ssize_t written = ::write(file.get(), text.data(), text.size());
+    REQUIRE(written > 0);
+    text.remove_prefix(static_cast<std::size_t>(written));
+  }
+  ::lseek(file.get(), 0, SEEK_SET);
+  return file;
+}
 
 /// How much memory the process has in use.
 inline std::size_t resident_bytes() {

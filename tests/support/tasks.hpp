@@ -2,6 +2,8 @@
 #pragma once
 #include <tulp/task.hpp>
 
+#include <functional>
+#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -12,6 +14,19 @@ namespace tulp::test {
 
 struct Boom : std::runtime_error {
   explicit Boom(const std::string& text = "boom") : std::runtime_error(text) {}
+};
+
+/// What dump_tasks() writes.
+inline std::string dump() {
+  std::ostringstream text;
+  dump_tasks(text);
+  return text.str();
+}
+
+/// Calls `what` when it goes, which may throw.
+struct AtEnd {
+  std::function<void()> what;
+  ~AtEnd() noexcept(false) { what(); }
 };
 
 inline Task<int> number_after(Duration delay, int number) {

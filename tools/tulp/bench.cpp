@@ -189,7 +189,7 @@ std::string check_method(const std::string& text) {
   return is_method && !text.empty() ? "" : "must be a method, such as POST";
 }
 
-constexpr const char* help_text = R"(Examples: tulp bench -c 100 http://localhost:8080/
+constexpr const char* bench_help = R"(Examples: tulp bench -c 100 http://localhost:8080/
           tulp bench -c 100 --rate 5000 --duration 30 https://localhost:8443/
           tulp echo --port 7000    and elsewhere: tulp bench --size 1024 localhost:7000
           tulp bench --unix /tmp/echo -n 100000
@@ -300,7 +300,7 @@ void add_bench(CLI::App& app, Command& chosen) {
   bench->add_flag("--json", options->prints_json, "Report as JSON, with times in seconds");
   plan.tls->add_options(*bench);
   tls->excludes(udp);
-  bench->footer(help_text);
+  bench->footer(bench_help);
   bench->callback([&chosen, options, bench, count, warm_up] {
     check(*options, *bench);
     if (count->count() > 0) {

@@ -226,7 +226,7 @@ std::string Fetch::summary() {
          ", " + in_bytes(static_cast<std::uint64_t>(rate_.bytes_per_second())) + "/s";
 }
 
-constexpr const char* help_text = R"(Example: tulp fetch -o page.html http://example.org/
+constexpr const char* fetch_help = R"(Example: tulp fetch -o page.html http://example.org/
          tulp fetch -C - -O https://example.org/big.iso       goes on where it has stopped
          tulp fetch -d name=value -H 'Accept: application/json' http://localhost:8000/form
 
@@ -245,7 +245,7 @@ void add_fetch(CLI::App& app, Command& chosen) {
   const auto options = std::make_shared<fetch::Options>();
   CLI::App* command = app.add_subcommand("fetch", "Print what URLs hold, or keep it in files");
   fetch::add_options(*command, *options);
-  command->footer(std::string(help_text) + exit_code_table +
+  command->footer(std::string(fetch_help) + exit_code_table +
                   "\nWith several URLs all are fetched; the code is that of the first in this order that failed.");
   command->callback([&chosen, options] {
     fetch::complete(*options);

@@ -242,7 +242,7 @@ void check(NcSettings& settings) {
   if (settings.ports.first == 0 && !settings.listens) refuse("PORT: 0 is for -l, which takes a free one then");
 }
 
-constexpr const char* help_text = R"(Examples: tulp nc example.org 80
+constexpr const char* nc_help = R"(Examples: tulp nc example.org 80
           tulp nc -l 7000 > file       and elsewhere: tulp nc -N host 7000 < file
           tulp nc --tls example.org 443
           tulp nc -zv localhost 20-25
@@ -300,7 +300,7 @@ void add_nc(CLI::App& app, Command& chosen) {
   for (const char* name : ClientTls::names) nc->get_option(name)->needs(tls);
   settings->server_tls.add_options(*nc);
   nc->get_option("--tls-cert")->excludes(udp)->excludes(zero);
-  nc->footer(help_text);
+  nc->footer(nc_help);
   nc->callback([&chosen, settings] {
     check(*settings);
     chosen = [settings] { return run(*settings); };

@@ -1,5 +1,4 @@
 // tulp proxy: forwards connections, with TLS on either side.
-#include <sys/resource.h>
 
 #include <tulp/tulp.hpp>
 
@@ -12,10 +11,12 @@
 #include <vector>
 
 #include "command.hpp"
+#include "descriptor_limit.hpp"
 #include "output.hpp"
 #include "proxy/access_log.hpp"
 #include "proxy/forwarder.hpp"
 #include "proxy/place.hpp"
+#include "seconds.hpp"
 #include "terminal.hpp"
 #include "tls.hpp"
 
@@ -37,16 +38,6 @@ struct ProxySettings {
   std::size_t workers = 1;
   bool is_quiet = false;
 };
-
-tulp::Duration seconds(double count) { return std::chrono::duration<double>(count); }
-
-/// A connection takes two descriptors, and the usual limit is 1024.
-void raise_descriptor_limit() {
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  limit.rlim_cur = limit.rlim_max;
-  ::setrlimit(RLIMIT_NOFILE, &limit);
-}
 
 proxy::ForwarderSettings forwarder_settings(ProxySettings& settings) {
   proxy::ForwarderSettings result{
@@ -97,7 +88,7 @@ ExitCode run(ProxySettings& settings) {
   return ExitCode::ok;
 }
 
-constexpr const char* help_text = R"(Examples: tulp proxy --listen 8080 --to example.org:80
+constexpr const char* proxy_help = R"(Examples: tulp proxy --listen 8080 --to example.org:80
           tulp proxy --listen :443 --tls-cert chain.pem --tls-key key.pem --to unix:/run/app.sock
           tulp proxy --listen 5432 --to db.example.org:5433 --to-tls --cacert ca.pem
 
@@ -167,7 +158,7 @@ void add_proxy(CLI::App& app, Command& chosen) {
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
   proxy->add_flag("-q,--quiet", settings->is_quiet, "No line for each connection");
-  proxy->footer(help_text);
+  proxy->footer(proxy_help);
   proxy->callback([&chosen, settings] {
     check(*settings);
     chosen = [settings] { return run(*settings); };

@@ -249,7 +249,7 @@ std::string Run::in_words() const {
   return text;
 }
 
-constexpr const char* help_text = R"(Example: tulp run --jobs 4 'make -C lib' 'make -C doc' './check all'
+constexpr const char* run_help = R"(Example: tulp run --jobs 4 'make -C lib' 'make -C doc' './check all'
          sed 's|.*|gzip -k "&"|' names.txt | tulp run
 
 What a command writes is printed when it has ended, its stdout and its stderr each in one piece.  The commands
@@ -271,7 +271,7 @@ void add_run(CLI::App& app, Command& chosen) {
   run->add_option("-j,--jobs", settings->jobs, "How many run at a time; by default as many as there are cores")
       ->check(CLI::Range(1, 100'000));
   run->add_flag("-q,--quiet", settings->is_quiet, "Print what the commands print, and nothing else");
-  run->footer(help_text);
+  run->footer(run_help);
   run->callback([&chosen, settings] { chosen = [settings] { return Run(*settings).run(); }; });
 }
 

@@ -1,7 +1,6 @@
 // tulp serve: the files of a folder, over HTTP and HTTPS.
 #include <fcntl.h>
 #include <sys/eventfd.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <tulp/event_loop.hpp>
@@ -22,8 +21,10 @@
 #include <utility>
 
 #include "command.hpp"
+#include "descriptor_limit.hpp"
 #include "http/service.hpp"
 #include "output.hpp"
+#include "seconds.hpp"
 #include "serve/access_log.hpp"
 #include "serve/files.hpp"
 #include "serve/line_log.hpp"
@@ -53,8 +54,6 @@ struct ServeOptions {
   bool is_quiet = false;
 };
 
-tulp::Duration seconds(double number) { return std::chrono::duration<double>(number); }
-
 /// Something that happens once, and that every thread's loop can wait for.
 class Signal {
  public:
@@ -69,15 +68,8 @@ class Signal {
   Descriptor descriptor_;
 };
 
-/// Each connection holds a descriptor, and perhaps one of a file.  How many connections that allows.
-std::size_t raise_descriptor_limit() {
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 500;
-  limit.rlim_cur = limit.rlim_max;
-  ::setrlimit(RLIMIT_NOFILE, &limit);
-  ::getrlimit(RLIMIT_NOFILE, &limit);
-  return std::max<std::size_t>(limit.rlim_cur / 2, 33) - 32;
-}
+/// Each connection holds a descriptor, and perhaps one of a file.
+std::size_t possible_connection_count() { return std::max<std::size_t>(raise_descriptor_limit() / 2, 33) - 32; }
 
 /// All that the threads of a server share, and what each of them has.
 class FileServer : public std::enable_shared_from_this<FileServer> {
@@ -115,7 +107,7 @@ thread_local std::unique_ptr<FileServer::Worker> FileServer::worker_;
 
 FileServer::FileServer(ServeOptions options)
     : options_(std::move(options)), folder_(std::make_shared<const Folder>(options_.folder)) {
-  options_.limits.connection_count = std::min(options_.limits.connection_count, raise_descriptor_limit());
+  options_.limits.connection_count = std::min(options_.limits.connection_count, possible_connection_count());
   options_.limits.head_time = seconds(options_.head_s);
   options_.limits.idle_time = seconds(options_.idle_s);
   options_.limits.send_time = seconds(options_.send_s);
@@ -218,7 +210,7 @@ ExitCode FileServer::run() {
   return has_log_closed_ ? ExitCode::write_error : ExitCode::ok;
 }
 
-constexpr const char* help_text =
+constexpr const char* serve_help =
     R"(Examples: tulp serve                              the files of this folder, on http://127.0.0.1:8000/
           tulp serve site --host '' --port 80     for everybody
           tulp serve site --port 8443 --tls-cert chain.pem --tls-key key.pem
@@ -288,7 +280,7 @@ void add_serve(CLI::App& app, Command& chosen) {
       serve->add_option("--access-log", options->access_log, "Where to write it; - is stdout")->capture_default_str();
   serve->add_flag("-q,--quiet", options->is_quiet, "No access log, and no word of clients that misbehave")
       ->excludes(log);
-  serve->footer(help_text);
+  serve->footer(serve_help);
   serve->callback([&chosen, options] { chosen = [options] { return std::make_shared<FileServer>(*options)->run(); }; });
 }
 

@@ -8,26 +8,26 @@
 using namespace tulp::detail;
 
 namespace {
-struct Counted : RefCounted {
-  explicit Counted(int* d) : deaths(d) {}
-  ~Counted() override { ++*deaths; }
+struct CountedDeath : RefCounted {
+  explicit CountedDeath(int* d) : deaths(d) {}
+  ~CountedDeath() override { ++*deaths; }
   int* deaths;
 };
-struct Derived : Counted {
-  using Counted::Counted;
+struct Derived : CountedDeath {
+  using CountedDeath::CountedDeath;
 };
 }  // namespace
 
 TEST_CASE("the last Ref takes its object along") {
   int deaths = 0;
   {
-    Ref<Counted> first = Ref<Counted>::adopt(new Counted(&deaths));
+    Ref<CountedDeath> first = Ref<CountedDeath>::adopt(new CountedDeath(&deaths));
     CHECK(first->is_unique());
-    Ref<Counted> second = first;
+    Ref<CountedDeath> second = first;
     CHECK_FALSE(first->is_unique());
-    Ref<Counted> third = std::move(second);
+    Ref<CountedDeath> third = std::move(second);
     CHECK_FALSE(second);
-    const Ref<Counted>& same = third;
+    const Ref<CountedDeath>& same = third;
     third = same;
     first = nullptr;
     CHECK(third->is_unique());
@@ -38,25 +38,25 @@ TEST_CASE("the last Ref takes its object along") {
 
 TEST_CASE("a Ref to a derived object converts, and release() hands the count over") {
   int deaths = 0;
-  Ref<Counted> base = Ref<Derived>::adopt(new Derived(&deaths));
-  Counted* raw = base.release();
+  Ref<CountedDeath> base = Ref<Derived>::adopt(new Derived(&deaths));
+  CountedDeath* raw = base.release();
   CHECK_FALSE(base);
   CHECK(deaths == 0);
-  Ref<Counted>::adopt(raw);
+  Ref<CountedDeath>::adopt(raw);
   CHECK(deaths == 1);
-  CHECK_FALSE(Ref<Counted>::share(nullptr));
+  CHECK_FALSE(Ref<CountedDeath>::share(nullptr));
 }
 
 TEST_CASE("references are counted rightly from many threads") {
   int deaths = 0;
   {
-    const auto shared = Ref<Counted>::adopt(new Counted(&deaths));
+    const auto shared = Ref<CountedDeath>::adopt(new CountedDeath(&deaths));
     std::vector<std::thread> threads;
     for (int t = 0; t < 4; ++t) {
       threads.emplace_back([shared] {
         for (int i = 0; i < 20'000; ++i) {
-          Ref<Counted> copy = shared;
-          Ref<Counted> other = copy;
+          Ref<CountedDeath> copy = shared;
+          Ref<CountedDeath> other = copy;
         }
       });
     }

@@ -6,14 +6,12 @@
 #include <vector>
 
 #include "support/catch.hpp"
+#include "support/runnables.hpp"
 
 using namespace tulp;
+using namespace tulp::test;
 
 namespace {
-
-struct Nothing : Runnable {
-  void run() noexcept override {}
-} nothing;
 
 /// A page, and timers for it whose keys are `times`, in that order.
 struct FilledPage {

@@ -6,24 +6,22 @@
 #include <vector>
 
 #include "support/catch.hpp"
+#include "support/runnables.hpp"
 
 using namespace tulp;
+using namespace tulp::test;
 using namespace std::chrono_literals;
 
 namespace {
-struct Nothing : Runnable {
-  void run() noexcept override {}
-} nothing;
-
-struct Item {
-  explicit Item(int time) : timer(nothing) { timer.set_when(TimePoint(std::chrono::seconds(time))); }
+struct TimerItem {
+  explicit TimerItem(int time) : timer(nothing) { timer.set_when(TimePoint(std::chrono::seconds(time))); }
   Timer timer;
 };
 }  // namespace
 
 TEST_CASE("a TimerQueue gives timers in the order of their time, equal ones in the order in which they were pushed") {
   TimerQueue queue;
-  std::deque<Item> items;
+  std::deque<TimerItem> items;
   for (int time : {3, 1, 2, 1, 3, 1}) queue.push(items.emplace_back(time).timer);
   CHECK(queue.size() == 6);
   for (std::size_t expected : {1U, 3U, 5U, 2U, 0U, 4U}) {
@@ -43,7 +41,7 @@ constexpr int page = TimerPage::capacity;
 class Compared {
  public:
   void push(int time) {
-    Item& item = items_.emplace_back(time);
+    TimerItem& item = items_.emplace_back(time);
     queue.push(item.timer);
     places_.push_back(model_.emplace(item.timer.when(), items_.size() - 1));
   }
@@ -72,7 +70,7 @@ class Compared {
   TimerQueue queue;
 
  private:
-  std::deque<Item> items_;
+  std::deque<TimerItem> items_;
   std::multimap<TimePoint, std::size_t> model_;
   std::vector<std::multimap<TimePoint, std::size_t>::iterator> places_;
 };

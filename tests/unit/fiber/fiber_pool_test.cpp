@@ -13,19 +13,10 @@
 #include "base/sys.hpp"
 #include "fiber/sanitizer.hpp"
 #include "support/loops.hpp"
+#include "support/process.hpp"
 
 using namespace tulp;
 using namespace tulp::test;
-
-namespace {
-[[maybe_unused]] std::size_t resident_kib() {
-  std::FILE* file = std::fopen("/proc/self/statm", "r");
-  unsigned long total = 0, resident = 0;
-  REQUIRE(std::fscanf(file, "%lu %lu", &total, &resident) == 2);
-  std::fclose(file);
-  return resident * 4;
-}
-}  // namespace
 
 TEST_CASE_METHOD(LoopTest, "a task that starts after another has ended runs on the same warm stack") {
   const auto place = [] { return reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)); };
@@ -80,7 +71,7 @@ TEST_CASE_METHOD(LoopTest, "a task begins without its predecessor's rounding mod
 TEST_CASE_METHOD(LoopTest, "when many fibers were needed once, their memory goes back to the system after a while") {
   if (kind() != LoopKind::epoll) return;
   run([&] {
-    const std::size_t before = resident_kib();
+    const std::size_t before = resident_bytes();
     std::vector<Task<>> tasks;
     Future<> go;
     for (int i = 0; i < 2000; ++i) {
@@ -91,13 +82,13 @@ TEST_CASE_METHOD(LoopTest, "when many fibers were needed once, their memory goes
       }));
     }
     let_others_run();
-    const std::size_t peak = resident_kib();
+    const std::size_t peak = resident_bytes();
     CHECK(peak - before > 2000 * 16);
     go.set_result();
     for (auto& task : tasks) await(task);
     tasks.clear();
     for (int i = 0; i < 3 * 4096; ++i) await(create_task([] {}));
-    CHECK(resident_kib() - before < (peak - before) / 4);
+    CHECK(resident_bytes() - before < (peak - before) / 4);
   });
 }
 #endif

@@ -7,23 +7,22 @@
 
 #include "fiber/sanitizer.hpp"
 #include "support/loops.hpp"
+#include "support/process.hpp"
 
 using namespace tulp;
 using namespace tulp::test;
 
 namespace {
-std::size_t field_kib(const char* path, const char* format) {
-  std::FILE* file = std::fopen(path, "r");
+std::size_t page_table_bytes() {
+  std::FILE* file = std::fopen("/proc/self/status", "re");
   REQUIRE(file != nullptr);
   char line[256];
-  unsigned long value = 0;
+  std::size_t kib = 0;
   while (std::fgets(line, sizeof line, file) != nullptr)
-    if (std::sscanf(line, format, &value) == 1) break;
+    if (std::sscanf(line, "VmPTE: %zu", &kib) == 1) break;
   std::fclose(file);
-  return value;
+  return kib * 1024;
 }
-std::size_t resident_kib() { return field_kib("/proc/self/status", "VmRSS: %lu"); }
-std::size_t page_table_kib() { return field_kib("/proc/self/status", "VmPTE: %lu"); }
 
 #if defined(TULP_ASAN) || defined(TULP_TSAN)
 constexpr std::size_t fiber_count = 5'000, round_count = 20'000;  // an instrumented fiber costs much more
@@ -35,7 +34,7 @@ constexpr std::size_t fiber_count = 100'000, round_count = 1'000'000;
 }  // namespace
 
 TEST_CASE("a hundred thousand fibers are parked at once, each with its guard, and woken again") {
-  const std::size_t resident_before = resident_kib(), tables_before = page_table_kib();
+  const std::size_t resident_before = resident_bytes(), tables_before = page_table_bytes();
   const auto begin = std::chrono::steady_clock::now();
   run([&] {
     std::vector<Task<std::size_t>> tasks;
@@ -49,9 +48,9 @@ TEST_CASE("a hundred thousand fibers are parked at once, each with its guard, an
     }
     let_others_run(2);
     CHECK(all_tasks().size() == fiber_count + 1);
-    const std::size_t resident = resident_kib() - resident_before, tables = page_table_kib() - tables_before;
+    const std::size_t resident = resident_bytes() - resident_before, tables = page_table_bytes() - tables_before;
     std::printf("%zu parked fibers: %.2f KiB resident each, %.2f KiB of page tables each\n", fiber_count,
-                static_cast<double>(resident) / fiber_count, static_cast<double>(tables) / fiber_count);
+                static_cast<double>(resident) / 1024 / fiber_count, static_cast<double>(tables) / 1024 / fiber_count);
     go.set_result();
     std::size_t sum = 0;
     for (const auto& task : tasks) sum += await(task);
@@ -81,14 +80,14 @@ TEST_CASE("a hundred thousand parked fibers are cancelled at the end of run, and
 TEST_CASE("a million tasks are created and awaited one after another without growth of memory") {
   run([] {
     for (int i = 0; i < 10'000; ++i) await(create_task([] {}));
-    const std::size_t before = resident_kib();
+    const std::size_t before = resident_bytes();
     const auto begin = std::chrono::steady_clock::now();
     std::size_t sum = 0;
     for (std::size_t i = 0; i < round_count; ++i) sum += await(create_task([i] { return i; }));
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     std::printf("create and await: %.0f ns each\n", seconds * 1e9 / static_cast<double>(round_count));
     CHECK(sum == round_count * (round_count - 1) / 2);
-    if (is_memory_measured) CHECK(resident_kib() <= before + 512);
+    if (is_memory_measured) CHECK(resident_bytes() <= before + 512 * 1024);
   });
 }
 
@@ -112,8 +111,8 @@ TEST_CASE("a million tasks in waves of a hundred, some parked and some cancelled
       }
     };
     for (int i = 0; i < 200; ++i) wave();
-    const std::size_t before = resident_kib();
+    const std::size_t before = resident_bytes();
     for (std::size_t i = 0; i < round_count / 100; ++i) wave();
-    if (is_memory_measured) CHECK(resident_kib() <= before + 1024);
+    if (is_memory_measured) CHECK(resident_bytes() <= before + 1024 * 1024);
   });
 }

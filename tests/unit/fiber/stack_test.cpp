@@ -47,12 +47,12 @@ std::size_t mapping_count() {
 }
 
 std::size_t resident_bytes(const Stack& stack) {
-  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-  std::vector<unsigned char> pages(stack.size_bytes / page);
+  const auto page_bytes = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  std::vector<unsigned char> pages(stack.size_bytes / page_bytes);
   CHECK(::mincore(stack.low, stack.size_bytes, pages.data()) == 0);
   std::size_t count = 0;
   for (unsigned char p : pages) count += p & 1;
-  return count * page;
+  return count * page_bytes;
 }
 
 /// Both ways to guard a stack pass the same tests; the second one first persuades the pool in a child of its own, since

@@ -85,8 +85,8 @@ constexpr std::array types{
     Type{"zst", "application/zstd"},
 };
 
-constexpr bool is_before(const Type& a, const Type& b) { return a.extension < b.extension; }
-static_assert(std::is_sorted(types.begin(), types.end(), is_before));
+constexpr bool precedes(const Type& a, const Type& b) { return a.extension < b.extension; }
+static_assert(std::is_sorted(types.begin(), types.end(), precedes));
 
 char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
 
@@ -97,7 +97,7 @@ std::string_view mime_type(std::string_view path) {
   const std::size_t dot = name.rfind('.');
   std::string extension(dot == std::string_view::npos ? std::string_view() : name.substr(dot + 1));
   std::transform(extension.begin(), extension.end(), extension.begin(), lower);
-  const auto found = std::lower_bound(types.begin(), types.end(), Type{extension, {}}, is_before);
+  const auto found = std::lower_bound(types.begin(), types.end(), Type{extension, {}}, precedes);
   return found != types.end() && found->extension == extension ? found->type : "application/octet-stream";
 }
 
