@@ -198,6 +198,9 @@ class FdWatch {
   /// Of mode `single`: whoever waited before waits for a file that has gone; the number is another one's, which is watched
   /// now, or has been taken over by a watch of mode `once`.
   bool was_replaced = false;
+  /// Set before it is removed if nothing comes between that and the close(): a back end that learns of the close() by itself
+  /// need not be told.
+  bool is_closing = false;
   /// False for what only watches over the program, so that a loop which has nothing else to wait for is stuck.
   bool keeps_loop_going = true;
 

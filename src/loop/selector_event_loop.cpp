@@ -17,8 +17,8 @@ namespace tulp {
 namespace {
 
 constexpr std::uint64_t wake_up_token = ~std::uint64_t{0};
-/// In tokens of watches of mode `single`, which may be reported when nobody watches any more.
-constexpr std::uint64_t single_bit = std::uint64_t{1} << 31;
+/// In tokens of watches of modes `single` and `once`, which may be reported when nobody watches any more.
+constexpr std::uint64_t may_be_late_bit = std::uint64_t{1} << 31;
 
 // While entries keep coming, so many batches may run, for so long, before the next poll.
 constexpr int batches_per_poll = 64;
@@ -255,12 +255,12 @@ void SelectorEventLoop::stop_timer(Timer& timer) noexcept {
 // Descriptors.
 
 std::uint64_t SelectorEventLoop::token_of(int fd, const Slot& slot) noexcept {
-  const bool is_single = slot.watch != nullptr && slot.watch->mode() == FdWatch::Mode::single;
-  return std::uint64_t{slot.generation} << 32 | (is_single ? single_bit : 0) | static_cast<std::uint32_t>(fd);
+  const bool may_be_late = slot.watch != nullptr && slot.watch->mode() != FdWatch::Mode::level;
+  return std::uint64_t{slot.generation} << 32 | (may_be_late ? may_be_late_bit : 0) | static_cast<std::uint32_t>(fd);
 }
 
 int SelectorEventLoop::fd_of(std::uint64_t token) noexcept {
-  return static_cast<int>(static_cast<std::uint32_t>(token & ~single_bit));
+  return static_cast<int>(static_cast<std::uint32_t>(token & ~may_be_late_bit));
 }
 
 Selector::Interest SelectorEventLoop::interest_of(const FdWatch& watch) noexcept {
@@ -317,7 +317,10 @@ void SelectorEventLoop::remove_fd(FdWatch& watch) noexcept {
   if (belongs_to_parent()) return;
   Slot& slot = slots_[static_cast<std::size_t>(watch.fd())];
   if (slot.watch != &watch) return;  // it had to make room
-  selector_->remove(watch.fd());
+  if (watch.is_closing && watch.is_edge_triggered)
+    selector_->forget(watch.fd());
+  else
+    selector_->remove(watch.fd());
   slot.watch = nullptr;
   --watch_count_;
   if (!is_running()) tell_who_waits();
@@ -333,7 +336,7 @@ bool SelectorEventLoop::deliver(const SelectorEvent& event) noexcept {
   if (event.token == wake_up_token) return hear_wake_up(), true;
   const int fd = fd_of(event.token);
   const Slot& slot = slots_[static_cast<std::size_t>(fd)];
-  if (slot.watch == nullptr || event.token != token_of(fd, slot)) return (event.token & single_bit) != 0;
+  if (slot.watch == nullptr || event.token != token_of(fd, slot)) return (event.token & may_be_late_bit) != 0;
   slot.watch->notify(*this, {.readable = event.readable, .writable = event.writable, .exceptional = event.exceptional});
   return true;
 }

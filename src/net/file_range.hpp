@@ -10,8 +10,8 @@
 
 namespace tulp::detail {
 
-/// What one call moves at most, so that others have their turn.
-constexpr std::size_t sendfile_chunk_bytes = 256 * 1024;
+/// What one call moves at most, so that others have their turn: some hundred microseconds' worth.
+constexpr std::size_t sendfile_chunk_bytes = 1024 * 1024;
 
 /// Whether that is no error of the connection, but says that the system cannot send this file this way, or not read it.
 bool is_refused_by_sendfile(int error) noexcept;

@@ -35,6 +35,8 @@ BoundSocket bind_one(const Address& address, const ServerOptions& options) {
   if (options.reuse_address) require_option(fd, SO_REUSEADDR, "SO_REUSEADDR", address);
   if (options.reuse_port) require_option(fd, SO_REUSEPORT, "SO_REUSEPORT", address);
   if (address.family() == AF_INET6) set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+  tune(fd, options);
+  bound.is_tuned = true;
   bind_socket(fd, address);
   if (options.start_serving) listen_on(bound, options);
   return bound;

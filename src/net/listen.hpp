@@ -15,6 +15,7 @@ struct BoundSocket {
   UniqueFd socket;
   SocketFile file = {};  // of a Unix socket that is to be removed when this is closed
   bool is_listening = false;
+  bool is_tuned = false;  // has what is asked for each connection, which on Linux inherits it
 };
 
 /// Binds when it is called, and listens unless options.start_serving is false; no socket stays open if that fails.

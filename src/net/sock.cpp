@@ -24,6 +24,9 @@ namespace tulp {
 namespace detail {
 namespace {
 
+/// At a time, from a file that the system cannot send by itself.
+constexpr std::size_t copied_bytes = 256 * 1024;
+
 std::string name(const char* function, int sock) {
   return std::string(function) + " of descriptor " + std::to_string(sock);
 }
@@ -93,9 +96,9 @@ bool begin_to_connect(int sock, const Address& address) {
 
 /// Reads and sends what is left of it; how much has been sent altogether.
 std::uint64_t copy_file(int sock, FileRange& range) {
-  const auto memory = std::make_unique_for_overwrite<char[]>(sendfile_chunk_bytes);
+  const auto memory = std::make_unique_for_overwrite<char[]>(copied_bytes);
   while (!range.is_done()) {
-    const std::string_view data = range.read({memory.get(), sendfile_chunk_bytes});
+    const std::string_view data = range.read({memory.get(), copied_bytes});
     sock_sendall(sock, data);
     range.advance(data.size());
     if (data.empty()) range.end();

@@ -45,6 +45,12 @@ void set_option(int socket, int level, int option, int value) noexcept {
   sys.setsockopt(socket, level, option, &value, sizeof value);
 }
 
+int get_option(int socket, int level, int option) noexcept {
+  int value = 0;
+  socklen_t size = sizeof value;
+  return sys.getsockopt(socket, level, option, &value, &size) == 0 ? value : 0;
+}
+
 void reset_on_close(int socket) noexcept {
   const linger now{.l_onoff = 1, .l_linger = 0};
   sys.setsockopt(socket, SOL_SOCKET, SO_LINGER, &now, sizeof now);

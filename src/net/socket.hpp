@@ -20,11 +20,19 @@ void check_socket(int socket, int type, const char* kind);
 UniqueFd take_socket(int socket) noexcept;
 
 void set_option(int socket, int level, int option, int value) noexcept;
+/// 0 if the socket does not have it.
+int get_option(int socket, int level, int option) noexcept;
 /// Sets what ConnectOptions and ServerOptions say of each connection.  Harmless for sockets that are not TCP.
 template <class Options>
 void tune(int socket, const Options& options) noexcept {
   if (options.nodelay) set_option(socket, IPPROTO_TCP, TCP_NODELAY, 1);
   if (options.keep_alive) set_option(socket, SOL_SOCKET, SO_KEEPALIVE, 1);
+}
+/// Whether tune() would change nothing.
+template <class Options>
+bool is_tuned(int socket, const Options& options) noexcept {
+  return (!options.nodelay || get_option(socket, IPPROTO_TCP, TCP_NODELAY) != 0) &&
+         (!options.keep_alive || get_option(socket, SOL_SOCKET, SO_KEEPALIVE) != 0);
 }
 /// Lets close(2) send a reset instead of what is buffered.
 void reset_on_close(int socket) noexcept;

@@ -3,6 +3,8 @@
 // descriptor is closed.  And EPOLLERR and EPOLLHUP are reported whether asked for or not: with level triggering and no
 // interest they would spin, so a descriptor without interest is taken out of the set.
 //
+// With Trigger::edge a duplicate cannot spin, so where tulp closes a descriptor of its own at once it saves that call.
+//
 // Trigger::once is EPOLLONESHOT: what has been reported stays in the set and is quiet.  So waiting for it again takes one
 // call, EPOLL_CTL_MOD, and that fails with ENOENT if the number is another file's by now: the kernel knows a watch by its
 // number and its open file.  Hence nothing is taken out after a wait, and nobody has to say that he has closed it.
@@ -60,6 +62,8 @@ class EpollSelector final : public Selector {
     epoll_event unused{};
     sys.epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, &unused);
   }
+
+  void forget(int) noexcept override {}
 
   std::size_t wait(Duration timeout, std::span<SelectorEvent> events) override {
     const int capacity = static_cast<int>(std::min(events.size(), found_.size()));

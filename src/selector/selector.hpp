@@ -47,6 +47,9 @@ class Selector {
   /// To be called before the descriptor is closed; afterwards it is harmless.  One that was added with Trigger::once may
   /// be reported once more after it, with the token that it had.
   virtual void remove(int fd) noexcept = 0;
+  /// In place of remove() for one of Trigger::edge, if the descriptor is closed at once.  If it has a duplicate all the
+  /// same, as in a forked child, it may still be reported, with the token that it had.
+  virtual void forget(int fd) noexcept { remove(fd); }
 
   /// Waits until something is ready or `timeout` has passed, never shorter; a signal ends the wait early.  Fills `events`
   /// and returns how many; each descriptor at most once.

@@ -36,6 +36,7 @@ void DatagramChannel::close() noexcept {
     watch_.disarm(loop_, direction);
     if (waiter != nullptr && !waiter->is_queued()) loop_.post(*waiter);
   }
+  watch_.is_closing = true;
   loop_.remove_fd(watch_);
   socket_.reset();
 }

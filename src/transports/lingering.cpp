@@ -52,6 +52,7 @@ class LingeringSockets::Socket final : public ListHook<Socket> {
 
   void end() noexcept {
     if (std::exchange(is_watched_, false)) {
+      watch_.is_closing = true;
       all_.loop_.remove_fd(watch_);
       all_.loop_.stop_timer(limit_);
     }

@@ -21,6 +21,9 @@ namespace {
 /// After an error that the next connection would meet as well, such as having no descriptor left.
 constexpr std::chrono::seconds pause_after_error{1};
 
+/// Connections that are accepted before those that are there have their turn, or a backlog's worth if that is less.
+constexpr int most_in_a_turn = 100;
+
 void report_unserved(EventLoop& loop, const std::string& peer) noexcept {
   loop.call_exception_handler(context_of_failure("a connection from " + peer + " could not be served", {}));
 }
@@ -69,7 +72,7 @@ class Listener::Socket final : private Runnable {
   void close() noexcept {
     if (!bound_.socket) return;
     if (std::exchange(is_serving_, false)) {
-      listener_.loop_.stop_timer(retry_);
+      listener_.loop_.stop_timer(later_);
       listener_.loop_.remove_fd(watch_);
     }
     bound_.file.remove();  // while the socket is open nobody else's file can have its number
@@ -78,13 +81,15 @@ class Listener::Socket final : private Runnable {
   void leave_to_parent() noexcept { bound_.file.forget(); }
 
  private:
-  /// Accepts what is waiting, but lets others run after a backlog's worth.
+  /// Accepts what is waiting, but after a turn's worth lets others run, and the loop look at what else is ready: else new
+  /// connections would pile up before those that are there get on.
   void run() noexcept override {
     const auto keep = listener_.shared_from_this();
-    for (int i = 0; i < std::max(listener_.options_.backlog, 1) && bound_.socket; ++i) {
+    const int most = std::clamp(listener_.options_.backlog, 1, most_in_a_turn);
+    for (int i = 0; i < most && bound_.socket; ++i) {
       if (!accept_one()) return;
     }
-    if (bound_.socket) listener_.loop_.post(*this);
+    if (bound_.socket) go_on_at(listener_.loop_.time());
   }
   Origin origin() const override { return {.what = "accept on " + address_.to_string()}; }
 
@@ -95,6 +100,7 @@ class Listener::Socket final : private Runnable {
     auto* address = reinterpret_cast<sockaddr*>(&storage);
     UniqueFd accepted(sys.accept4(fd(), address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (accepted) {
+      tune_accepted(accepted.get());
       listener_.take(std::move(accepted), Address(address, size));
       return true;
     }
@@ -107,6 +113,13 @@ class Listener::Socket final : private Runnable {
     return false;
   }
 
+  /// The first connection tells whether each has what the listening socket has; if so, none costs a system call for it.
+  void tune_accepted(int connection) noexcept {
+    if (tuning_ == Tuning::unknown)
+      tuning_ = bound_.is_tuned && is_tuned(connection, listener_.options_) ? Tuning::inherited : Tuning::each;
+    if (tuning_ == Tuning::each && address_.family() != AF_UNIX) tune(connection, listener_.options_);
+  }
+
   void wait() noexcept {
     watch_.would_block(Direction::read);
     watch_.arm(listener_.loop_, Direction::read, *this);
@@ -117,16 +130,23 @@ class Listener::Socket final : private Runnable {
     listener_.loop_.call_exception_handler(
         {.message = where + " pauses for a second", .exception = make_os_error(error, where)});
     if (!is_serving_) return;  // the handler has closed the server
-    retry_.set_when(after(listener_.loop_.time(), pause_after_error));
-    listener_.loop_.start_timer(retry_);
+    go_on_at(after(listener_.loop_.time(), pause_after_error));
   }
+
+  void go_on_at(TimePoint when) noexcept {
+    later_.set_when(when);
+    listener_.loop_.start_timer(later_);
+  }
+
+  enum class Tuning : std::uint8_t { unknown, inherited, each };
 
   Listener& listener_;
   Address address_;
   BoundSocket bound_;
   FdWatch watch_;
-  Timer retry_{*this};
+  Timer later_{*this};
   bool is_serving_ = false;
+  Tuning tuning_ = Tuning::unknown;
 };
 
 Listener::Listener(EventLoop& loop, const ServerOptions& options, Accept accept, Wrap wrap)
@@ -174,7 +194,6 @@ std::vector<int> Listener::sockets() const {
 
 void Listener::take(UniqueFd socket, const Address& peer) noexcept {
   try {
-    tune(socket.get(), options_);
     auto client = std::make_shared<Client>(clients_);
     std::unique_ptr<ByteStream> bytes = std::make_unique<SocketStream>(loop_, std::move(socket), peer);
     if (wrap_) bytes = wrap_(std::move(bytes));

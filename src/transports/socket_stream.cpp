@@ -94,10 +94,11 @@ void SocketStream::close(Ending ending) noexcept {
   if (!socket_) return;
   const bool is_slow = ending == Ending::slow && !has_peer_ended_;
   const bool is_unread = (ending == Ending::orderly || ending == Ending::slow) && may_have_unread();
+  const bool lingers = is_tcp_ && (is_slow || is_unread) && !loop_.is_closed() && !loop_.belongs_to_parent();
+  watch_.is_closing = !lingers;
   loop_.remove_fd(watch_);
   if (ending == Ending::reset) reset_on_close(socket_.get());
-  if (is_tcp_ && (is_slow || is_unread) && !loop_.is_closed() && !loop_.belongs_to_parent())
-    loop_.service<LingeringSockets>().close(std::move(socket_), is_slow);
+  if (lingers) loop_.service<LingeringSockets>().close(std::move(socket_), is_slow);
   socket_.reset();
 }
 

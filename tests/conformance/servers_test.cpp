@@ -329,6 +329,57 @@ TEST_CASE_METHOD(Serving, "a burst of more connections than the backlog is accep
   end(server);
 }
 
+TEST_CASE_METHOD(Serving, "in a burst of connections those that are there already are heard before it is over",
+                 "[undisturbed]") {
+  Server server = serve("127.0.0.1", {.backlog = 2});
+  Peer first = Peer::connect(server.port());
+  wait_for(1);
+  std::vector<Peer> burst;
+  std::size_t count_when_heard = 0;
+  protocols.front()->on_data = [&](std::string_view) { count_when_heard = protocols.size(); };
+  // Each that is accepted lets the next one connect, so that without a look at the others there would be no end.
+  std::function<void()> go_on = [&] {
+    if (protocols.size() == 3) first.send("x");
+    if (protocols.size() == 50) return;
+    burst.push_back(Peer::connect(server.port()));
+    loop().call_soon(go_on);
+  };
+  loop().call_soon(go_on);
+  until([&] { return count_when_heard > 0 && protocols.size() == burst.size() + 1; });
+  CHECK(count_when_heard < 20);
+  burst.clear();
+  end(server);
+}
+
+TEST_CASE_METHOD(Serving, "each connection has its options, which cost a call only where it does not inherit them") {
+  const bool is_inherited = GENERATE(true, false);
+  CAPTURE(is_inherited);
+  static int set_count;
+  set_count = 0;
+  Server server = serve("127.0.0.1", {.keep_alive = true});
+  PatchedSystem patched;
+  sys.setsockopt = [](int fd, int level, int option, const void* value, socklen_t size) {
+    return ++set_count, ::setsockopt(fd, level, option, value, size);
+  };
+  if (!is_inherited) sys.getsockopt = [](int, int, int, void*, socklen_t*) { return errno = ENOPROTOOPT, -1; };
+  std::vector<Peer> peers;
+  for (std::size_t count : {1, 2, 3}) {
+    peers.push_back(Peer::connect(server.port()));
+    wait_for(count);
+    const int socket = *protocols.back()->transport->get_extra_info<int>("socket");
+    for (const auto& [level, option] : {std::pair{IPPROTO_TCP, TCP_NODELAY}, std::pair{SOL_SOCKET, SO_KEEPALIVE}}) {
+      int value = 0;
+      socklen_t size = sizeof value;
+      CHECK(::getsockopt(socket, level, option, &value, &size) == 0);
+      CHECK(value != 0);
+    }
+  }
+#ifdef __linux__
+  CHECK(set_count == (is_inherited ? 0 : 6));
+#endif
+  end(server);
+}
+
 TEST_CASE_METHOD(Serving, "a backlog of 0 accepts one after another, and an idle server does not spin",
                  "[undisturbed]") {
   Server server = serve("127.0.0.1", {.backlog = 0});

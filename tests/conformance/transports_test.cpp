@@ -553,6 +553,27 @@ TEST_CASE_METHOD(NetTest, "a transport that ended while its writing was paused t
   CHECK(protocol->trace.back() == "lost");
 }
 
+TEST_CASE_METHOD(
+    NetTest, "a socket that is closed while a duplicate lives on, in a forked child for example, is heard of no more") {
+  auto protocol = std::make_shared<Recorder>();
+  Peer peer = connect(protocol);
+  const int number = *protocol->transport->get_extra_info<int>("socket");
+  const int duplicate = ::dup(number);
+  protocol->transport->close();
+  settle();
+  auto next = std::make_shared<Recorder>();
+  Peer next_peer = connect(next);  // its number, as a rule
+  peer.send("late");
+  settle();
+  CHECK(next->trace == Trace{"made"});
+  next_peer.send("hello");
+  until([&] { return next->received == "hello"; });
+  next->transport->close();
+  settle();
+  CHECK(take_reports().empty());
+  ::close(duplicate);
+}
+
 TEST_CASE_METHOD(NetTest, "a loop that is closed by hand closes its transports first, and runs every connection_lost") {
   auto protocol = std::make_shared<Recorder>();
   Peer peer = connect(protocol);

@@ -75,7 +75,10 @@ void Connection::pass_on(Flow& flow) {
   }
 }
 
+/// The second end is close()'s to pass on, which comes at once.
 void Connection::end_at_target_of(Flow& flow) {
+  flow.has_ended = true;
+  if (up_.has_ended && down_.has_ended) return;
   try {
     end_writing(flow.to);
   } catch (const std::exception& error) {

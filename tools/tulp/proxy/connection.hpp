@@ -42,6 +42,7 @@ class Connection {
     tulp::StreamWriter& to;
     const char* name;      // of where it comes from
     std::uint64_t& bytes;  // moved
+    bool has_ended = false;
     bool is_writing = false;
     std::uint64_t bytes_at_check = 0;
   };
