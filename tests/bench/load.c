@@ -2,9 +2,10 @@
 // Every byte that comes back is compared with what was sent, so a loss, a swap or a repetition ends the run.
 // The figure to trust is the server's CPU time per message: the rate flattens where this program is the bottleneck.
 //
-//   load --port P --connections N --size BYTES --seconds S [--pipeline D] [--pid SERVER_PID] [--tls]
+//   load --port P | --unix PATH --connections N --size BYTES --seconds S [--pipeline D] [--warm-up S] [--pid SERVER_PID]
+//        [--tls] [--udp]
 //
-// With --tls whatever certificate the server has is taken.
+// With --tls whatever certificate the server has is taken.  With --udp a message is a datagram, and one that is lost is missed.
 // Prints one line of JSON.  Exits with 1 if an answer was wrong, missing or late, with 2 if the run could not be made.
 #define _GNU_SOURCE
 #include <errno.h>
@@ -23,6 +24,7 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -39,7 +41,9 @@ struct connection {
 };
 
 static size_t port, connection_count = 1, size_bytes = 64, pipeline = 1, pid;
-static double seconds = 1;
+static double seconds = 1, warm_up_seconds = 0.25;
+static const char* path;  // of a Unix socket, instead of a port
+static int is_udp;
 static SSL_CTX* tls;  // NULL without --tls
 
 static int epoll_fd;
@@ -217,14 +221,26 @@ static SSL* shake_hands(int fd) {
   return ssl;
 }
 
+static int connect_to_port(void) {
+  struct sockaddr_in address = {
+      .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  int fd = socket(AF_INET, (is_udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC, 0);
+  return fd >= 0 && connect(fd, (struct sockaddr*)&address, sizeof address) == 0 ? fd : -1;
+}
+
+static int connect_to_path(void) {
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  strncpy(address.sun_path, path, sizeof address.sun_path - 1);
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  return fd >= 0 && connect(fd, (struct sockaddr*)&address, sizeof address) == 0 ? fd : -1;
+}
+
 static struct connection* open_connections(void) {
   struct rlimit files;
   getrlimit(RLIMIT_NOFILE, &files);
   files.rlim_cur = files.rlim_max;
   setrlimit(RLIMIT_NOFILE, &files);
 
-  struct sockaddr_in address = {
-      .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
   struct connection* connections = calloc(connection_count, sizeof *connections);
   uint64_t* send_times = calloc(connection_count * pipeline, sizeof *send_times);
   if (!connections || !send_times) fail(unable, "no memory for %zu connections", connection_count);
@@ -233,9 +249,9 @@ static struct connection* open_connections(void) {
     struct connection* connection = &connections[i];
     connection->index = i;
     connection->send_times = send_times + i * pipeline;
-    connection->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (connection->fd < 0 || connect(connection->fd, (struct sockaddr*)&address, sizeof address) < 0)
-      fail(unable, "connection %zu to port %zu: %s", i, port, strerror(errno));
+    connection->fd = path ? connect_to_path() : connect_to_port();
+    if (connection->fd < 0)
+      fail(unable, "connection %zu to %s %zu: %s", i, path ? path : "port", port, strerror(errno));
     if (tls) connection->ssl = shake_hands(connection->fd);
     fcntl(connection->fd, F_SETFL, O_NONBLOCK);
     setsockopt(connection->fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
@@ -253,18 +269,24 @@ static void too_late(int signal) {
 
 static void usage(void) {
   fail(unable,
-       "usage: load --port P --connections N --size BYTES --seconds S [--pipeline D] [--pid SERVER_PID] [--tls]");
+       "usage: load --port P | --unix PATH --connections N --size BYTES --seconds S [--pipeline D] [--warm-up S] "
+       "[--pid SERVER_PID] [--tls] [--udp]");
 }
 
 static void parse(int argc, char** argv) {
   static const struct option options[] = {
       {"port", 1, 0, 0}, {"connections", 1, 0, 1}, {"size", 1, 0, 2}, {"pipeline", 1, 0, 3},
-      {"pid", 1, 0, 4},  {"seconds", 1, 0, 5},     {"tls", 0, 0, 6},  {0, 0, 0, 0}};
+      {"pid", 1, 0, 4},  {"seconds", 1, 0, 5},     {"tls", 0, 0, 6},  {"warm-up", 1, 0, 7},
+      {"unix", 1, 0, 8}, {"udp", 0, 0, 9},         {0, 0, 0, 0}};
   static size_t* const numbers[] = {&port, &connection_count, &size_bytes, &pipeline, &pid};
   for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
     char* rest = "";
-    if (option == 5)
-      seconds = strtod(optarg, &rest);
+    if (option == 5 || option == 7)
+      *(option == 5 ? &seconds : &warm_up_seconds) = strtod(optarg, &rest);
+    else if (option == 8)
+      path = optarg;
+    else if (option == 9)
+      is_udp = 1;
     else if (option == 6)
       use_tls();
     else if (option >= 0 && option < 5)
@@ -273,15 +295,16 @@ static void parse(int argc, char** argv) {
       usage();
     if (*rest) usage();
   }
-  if (optind < argc || !port || port > 65535 || !connection_count || !size_bytes || !pipeline ||
-      !(seconds > 0 && seconds < 1e6))
+  if (optind < argc || !port == !path || port > 65535 || !connection_count || !size_bytes || !pipeline ||
+      !(seconds > 0 && seconds < 1e6) || !(warm_up_seconds >= 0 && warm_up_seconds < 1e6) ||
+      (is_udp && (path || tls || pipeline > 1 || size_bytes > 65507)))
     usage();
 }
 
 int main(int argc, char** argv) {
   parse(argc, argv);
   signal(SIGALRM, too_late);
-  alarm((unsigned)seconds + 30);
+  alarm((unsigned)(warm_up_seconds + seconds) + 30);
   clockid_t server_clock = CLOCK_PROCESS_CPUTIME_ID;
   if (pid && clock_getcpuclockid(pid, &server_clock) != 0) fail(unable, "process %zu: no such process", pid);
 
@@ -292,7 +315,7 @@ int main(int argc, char** argv) {
     connections[i].allowed_bytes = pipeline * size_bytes;
     send_allowed(&connections[i]);
   }
-  exchange(nanoseconds(CLOCK_MONOTONIC) + 250000000);  // warm up
+  exchange(nanoseconds(CLOCK_MONOTONIC) + (uint64_t)(warm_up_seconds * 1e9));
 
   memset(buckets, 0, sizeof buckets);
   message_count = 0;

@@ -1,7 +1,7 @@
 // The load generator for TLS handshakes: so many at a time, each on a connection of its own that then has one byte echoed.
 // Whatever certificate the server has is taken.
 //
-//   load_handshakes --port P --connections N --seconds S [--pid SERVER_PID] [--resume]
+//   load_handshakes --port P --connections N --seconds S [--warm-up S] [--pid SERVER_PID] [--resume]
 //
 // With --resume all but the first of each of the N resume the session of the one before.  Prints one line of JSON.  Exits
 // with 1 if a handshake failed, was late or was not resumed, with 2 if the run could not be made.
@@ -33,7 +33,7 @@ struct slot {
 };
 
 static size_t port, slot_count = 1, pid;
-static double seconds = 1;
+static double seconds = 1, warm_up_seconds = 0.25;
 static int resumes;
 static int epoll_fd;
 static SSL_CTX* context;
@@ -136,33 +136,37 @@ static void too_late(int signal) {
 }
 
 static void usage(void) {
-  fail(unable, "usage: load_handshakes --port P --connections N --seconds S [--pid SERVER_PID] [--resume]");
+  fail(unable,
+       "usage: load_handshakes --port P --connections N --seconds S [--warm-up S] [--pid SERVER_PID] [--resume]");
 }
 
 static void parse(int argc, char** argv) {
   static const struct option options[] = {{"port", 1, 0, 0},    {"connections", 1, 0, 1}, {"pid", 1, 0, 2},
-                                          {"seconds", 1, 0, 3}, {"resume", 0, 0, 4},      {0, 0, 0, 0}};
+                                          {"seconds", 1, 0, 3}, {"resume", 0, 0, 4},      {"warm-up", 1, 0, 5},
+                                          {0, 0, 0, 0}};
   static size_t* const numbers[] = {&port, &slot_count, &pid};
   for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
     char* rest = "";
     if (option >= 0 && option < 3)
       *numbers[option] = strtoul(optarg, &rest, 10);
-    else if (option == 3)
-      seconds = strtod(optarg, &rest);
+    else if (option == 3 || option == 5)
+      *(option == 3 ? &seconds : &warm_up_seconds) = strtod(optarg, &rest);
     else if (option == 4)
       resumes = 1;
     else
       usage();
     if (*rest) usage();
   }
-  if (optind < argc || !port || port > 65535 || !slot_count || !(seconds > 0 && seconds < 1e6)) usage();
+  if (optind < argc || !port || port > 65535 || !slot_count || !(seconds > 0 && seconds < 1e6) ||
+      !(warm_up_seconds >= 0 && warm_up_seconds < 1e6))
+    usage();
 }
 
 int main(int argc, char** argv) {
   parse(argc, argv);
   signal(SIGALRM, too_late);
   signal(SIGPIPE, SIG_IGN);
-  alarm((unsigned)seconds + 30);
+  alarm((unsigned)(warm_up_seconds + seconds) + 30);
   clockid_t server_clock = CLOCK_PROCESS_CPUTIME_ID;
   if (pid && clock_getcpuclockid(pid, &server_clock) != 0) fail(unable, "process %zu: no such process", pid);
 
@@ -176,7 +180,7 @@ int main(int argc, char** argv) {
   if (!slots) fail(unable, "no memory for %zu connections", slot_count);
   epoll_fd = epoll_create1(EPOLL_CLOEXEC);
   for (size_t i = 0; i < slot_count; ++i) begin(&slots[i]);
-  run_until(nanoseconds(CLOCK_MONOTONIC) + 250000000);  // warm up
+  run_until(nanoseconds(CLOCK_MONOTONIC) + (uint64_t)(warm_up_seconds * 1e9));
 
   uint64_t start = nanoseconds(CLOCK_MONOTONIC), server_start = nanoseconds(server_clock),
            own_start = nanoseconds(CLOCK_PROCESS_CPUTIME_ID), before = done_count;

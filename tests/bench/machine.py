@@ -1,10 +1,19 @@
-"""The machine that benchmarks run on: its network, its cores, and a certificate."""
+"""The machine that benchmarks run on: its network, its cores, servers on them and what they use, and a certificate."""
+import contextlib
 import ctypes
 import fcntl
+import json
 import os
+import re
+import shlex
 import socket
 import struct
 import subprocess
+import threading
+
+
+class Failed(Exception):
+    """A program that takes part has not done what it should."""
 
 
 def enter_private_network():
@@ -36,6 +45,60 @@ def two_cores():
 
 def on_core(core):
     return lambda: os.sched_setaffinity(0, {core})
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return probe.getsockname()[1]
+
+
+def cpu_ns(pid):
+    """What all threads of a process have used that are there now."""
+    total = 0
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{thread}/schedstat") as stat:
+            total += int(stat.read().split()[0])
+    return total
+
+
+def end(process):
+    process.terminate()
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+@contextlib.contextmanager
+def serving(command, core, where="0"):
+    """A server that takes a port (or a path) as its last argument and prints the port that it got; gives the process and that."""
+    process = subprocess.Popen([*command, where], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=on_core(core))
+    too_slow = threading.Timer(10, process.kill)
+    too_slow.start()
+    try:
+        first_line = process.stdout.readline()
+        port = re.search(r"(\d+)\s*$", first_line)
+        if not port:
+            raise Failed(f"{shlex.join(command)}: no port in its first line: {first_line!r}")
+        too_slow.cancel()
+        yield process, port[1]
+    finally:
+        too_slow.cancel()
+        end(process)
+        process.stdin.close()
+        process.stdout.close()
+
+
+def measure_under_load(server, load, cores, where="0"):
+    """One server from start to end under load, which is a command that lacks its target; gives what that has measured."""
+    with serving(server, cores[0], where) as (process, port):
+        target = ["--unix", where] if "/" in where else ["--port", port]
+        command = [*map(str, load), *target, "--pid", str(process.pid)]
+        result = subprocess.run(command, stdout=subprocess.PIPE, text=True, preexec_fn=on_core(cores[1]))
+        if result.returncode != 0:
+            raise Failed(f"{shlex.join(server)}: failed under load, see above: {shlex.join(command)}")
+        return json.loads(result.stdout)
 
 
 def make_certificate(folder):

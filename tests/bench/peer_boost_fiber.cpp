@@ -20,6 +20,22 @@ int create_and_await(int count, Stopwatch& stopwatch) {
   return seen;
 }
 
+int switch_in_turn(int count, Stopwatch& stopwatch) {
+  int seen = 0;
+  const auto work = [&] {
+    for (int i = 0; i < count / 2; ++i) {
+      ++seen;
+      boost::this_fiber::yield();
+    }
+  };
+  stopwatch.start();
+  fibers::fiber other(fibers::launch::post, work);
+  work();
+  other.join();
+  stopwatch.pause();
+  return seen;
+}
+
 int lock_hand_over(int count, Stopwatch& stopwatch) {
   fibers::mutex mutex;
   int seen = 0;
@@ -87,7 +103,8 @@ int select(int count, Stopwatch& stopwatch) {
 
 int main(int argc, char** argv) {
   return run_scenario(argc, argv,
-                      {{"create_and_await", create_and_await},
+                      {{"switch", switch_in_turn},
+                       {"create_and_await", create_and_await},
                        {"lock_hand_over", lock_hand_over},
                        {"queue_ping_pong", queue_ping_pong},
                        {"select", select}});

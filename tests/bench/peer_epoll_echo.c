@@ -2,7 +2,9 @@
 // A message costs one recv and one send; EPOLLOUT is asked for only after a short send, and until that is
 // flushed the connection is not read, so a slow reader is held back by the kernel's buffers.
 //
-//   peer_epoll_echo PORT      prints "port N"; ends on SIGTERM or when standard input ends
+//   peer_epoll_echo [--buffer BYTES] PORT|PATH      prints "port N"; ends on SIGTERM or when standard input ends
+//
+// A path means a Unix socket.  --buffer is how much it reads at most at a time, 256 KiB if it is not told.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <netinet/in.h>
@@ -14,6 +16,7 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 struct connection {
@@ -24,7 +27,9 @@ struct connection {
 
 static int epoll_fd;
 static struct connection listener, standard_input;
+static int is_unix;
 static char buffer[256 * 1024];  // shared: nothing stays in it from one event to the next
+static size_t buffer_bytes = sizeof buffer;
 
 static void die(const char* what) {
   perror(what);
@@ -55,7 +60,7 @@ static void accept_all(void) {
       if (errno == EINTR || errno == ECONNABORTED) continue;
       die("accept");
     }
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+    if (!is_unix) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
     struct connection* connection = calloc(1, sizeof *connection);
     if (!connection) die("calloc");
     connection->fd = fd;
@@ -66,7 +71,7 @@ static void accept_all(void) {
 // Both return 0, or -1 when the connection is over.
 
 static int echo(struct connection* connection) {
-  ssize_t received = recv(connection->fd, buffer, sizeof buffer, 0);
+  ssize_t received = recv(connection->fd, buffer, buffer_bytes, 0);
   if (received < 0) return errno == EAGAIN || errno == EINTR ? 0 : -1;
   if (received == 0) return -1;
   ssize_t sent = send(connection->fd, buffer, received, MSG_NOSIGNAL);
@@ -92,6 +97,18 @@ static int flush(struct connection* connection) {
   return watch(EPOLL_CTL_MOD, connection, EPOLLIN);
 }
 
+static void listen_on_path(const char* path) {
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  is_unix = 1;
+  strncpy(address.sun_path, path, sizeof address.sun_path - 1);
+  listener.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (listener.fd < 0) die("socket");
+  if (bind(listener.fd, (struct sockaddr*)&address, sizeof address) < 0) die("bind");
+  if (listen(listener.fd, SOMAXCONN) < 0) die("listen");
+  puts("port 0");
+  fflush(stdout);
+}
+
 static void listen_on(int port) {
   struct sockaddr_in address = {
       .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -115,7 +132,13 @@ int main(int argc, char** argv) {
 
   epoll_fd = epoll_create1(EPOLL_CLOEXEC);
   if (epoll_fd < 0) die("epoll_create1");
-  listen_on(argc > 1 ? atoi(argv[1]) : 0);
+  if (argc > 3 && strcmp(argv[1], "--buffer") == 0) buffer_bytes = strtoul(argv[2], NULL, 10);
+  if (!buffer_bytes || buffer_bytes > sizeof buffer) buffer_bytes = sizeof buffer;
+  const char* where = argc > 1 ? argv[argc - 1] : "0";
+  if (strchr(where, '/'))
+    listen_on_path(where);
+  else
+    listen_on(atoi(where));
   if (watch(EPOLL_CTL_ADD, &listener, EPOLLIN) < 0) die("epoll_ctl");
   watch(EPOLL_CTL_ADD, &standard_input, EPOLLIN);  // fails for a file or /dev/null, which then ends nothing
 

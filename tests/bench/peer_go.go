@@ -1,4 +1,4 @@
-// The scenarios of tasks with goroutines, on one core.
+// The scenarios of tasks with goroutines, on one core; and a million items through a channel from another thread.
 package main
 
 import (
@@ -18,6 +18,40 @@ func createAndAwait(count int) int {
 	for i := 0; i < count; i++ {
 		go func() { seen++; done <- struct{}{} }()
 		<-done
+	}
+	return seen
+}
+
+func switchInTurn(count int) int {
+	seen := 0
+	work := func() {
+		for i := 0; i < count/2; i++ {
+			seen++
+			runtime.Gosched()
+		}
+	}
+	done := make(chan struct{})
+	go func() { work(); close(done) }()
+	work()
+	<-done
+	return seen
+}
+
+// The channel has room, as the queue of a loop that is posted to.
+func post(count int) int {
+	runtime.GOMAXPROCS(2)
+	runtime.LockOSThread()
+	seen := 0
+	calls := make(chan func(), 1024)
+	go func() {
+		runtime.LockOSThread()
+		for i := 0; i < count; i++ {
+			calls <- func() { seen++ }
+		}
+		close(calls)
+	}()
+	for call := range calls {
+		call()
 	}
 	return seen
 }
@@ -85,9 +119,9 @@ func processorTime() time.Duration {
 }
 
 func main() {
-	names := []string{"create_and_await", "lock_hand_over", "queue_ping_pong", "select"}
+	names := []string{"create_and_await", "lock_hand_over", "queue_ping_pong", "select", "switch", "posts_1_thread"}
 	scenarios := map[string]func(int) int{names[0]: createAndAwait, names[1]: lockHandOver, names[2]: queuePingPong,
-		names[3]: selectTwo}
+		names[3]: selectTwo, names[4]: switchInTurn, names[5]: post}
 	if len(os.Args) < 2 {
 		fmt.Println(strings.Join(names, "\n"))
 		return

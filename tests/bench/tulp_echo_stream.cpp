@@ -1,8 +1,8 @@
 // tulp's streams in the echo comparison: one fiber a connection.
 //
-//   tulp_echo_stream [--host uv|asio|glib] [--into] [CHAIN_FILE KEY_FILE] PORT
+//   tulp_echo_stream [--host uv|asio|glib] [--into] [CHAIN_FILE KEY_FILE] PORT|PATH
 //
-// Prints "port N".  With --host its loop runs in that one's; with --into it reads into memory of its own, not std::string;
+// Prints "port N".  A path means a Unix socket.  With --host its loop runs in that one's; with --into it reads into memory of its own, not std::string;
 // with a certificate and its key it speaks TLS.
 #include <tulp/tulp.hpp>
 
@@ -58,12 +58,15 @@ int main(int argc, char** argv) {
     handler = until_gone<echo_into>;
     arguments = arguments.subspan(1);
   }
-  auto port = static_cast<std::uint16_t>(arguments.empty() ? 0 : std::atoi(arguments.back()));
+  const std::string where = arguments.empty() ? "0" : arguments.back();
+  const bool is_path = where.find('/') != std::string::npos;
   return tulp::run_main([&] {
     tulp::ServerOptions options;
     if (arguments.size() == 3) options.ssl = tulp::SslContext::server(arguments[0], arguments[1]);
-    tulp::Server server = tulp::start_server(handler, "127.0.0.1", port, options);
-    std::printf("port %u\n", static_cast<unsigned>(server.addresses().front().port()));
+    const auto port = static_cast<std::uint16_t>(is_path ? 0 : std::atoi(where.c_str()));
+    tulp::Server server = is_path ? tulp::start_unix_server(handler, where, options)
+                                  : tulp::start_server(handler, "127.0.0.1", port, options);
+    std::printf("port %u\n", is_path ? 0U : static_cast<unsigned>(server.addresses().front().port()));
     std::fflush(stdout);
     server.serve_forever();
   });

@@ -1,6 +1,6 @@
 // What tulp's own parts cost, with no network: one line "name value unit" each, the median of five runs.
 //
-//   tulp_micro [PARKED_FIBERS]      how many fibers to park for the memory figures (default 100,000)
+//   tulp_micro [PARKED_FIBERS [memory]]      how many fibers to park for the memory figures (default 100,000), and no others
 #include <tulp/tulp.hpp>
 
 #include <algorithm>
@@ -186,11 +186,13 @@ void report_parked_fibers(int count) {
 int main(int argc, char** argv) {
   int parked_count = argc > 1 ? std::atoi(argv[1]) : 100'000;
   if (parked_count < 1) {
-    std::fputs("usage: tulp_micro [PARKED_FIBERS]\n", stderr);
+    std::fputs("usage: tulp_micro [PARKED_FIBERS [memory]]\n", stderr);
     return 2;
   }
-  return tulp::run_main([parked_count] {
+  const bool only_memory = argc > 2 && std::string_view(argv[2]) == "memory";
+  return tulp::run_main([parked_count, only_memory] {
     report_parked_fibers(parked_count);  // first, while no stack is warm
+    if (only_memory) return;
     report_each("switch_2_tasks", 10 * million, [] { return yield_in_turn(2, 10 * million); });
     report_each("switch_1000_tasks", 10 * million, [] { return yield_in_turn(1000, 10 * million); });
     report_each("create_and_await", million, [] { return create_and_await(million); });

@@ -17,6 +17,23 @@ int create_and_await(int count, Stopwatch& stopwatch) {
   return seen;
 }
 
+/// Two tasks that let each other run.
+int switch_in_turn(int count, Stopwatch& stopwatch) {
+  int seen = 0;
+  const auto work = [&] {
+    for (int i = 0; i < count / 2; ++i) {
+      ++seen;
+      tulp::sleep(std::chrono::seconds(0));
+    }
+  };
+  stopwatch.start();
+  auto other = tulp::create_task(work);
+  work();
+  tulp::await(other);
+  stopwatch.pause();
+  return seen;
+}
+
 /// Two tasks; each leaves the other one time to come and wait for the lock that it has.
 int lock_hand_over(int count, Stopwatch& stopwatch) {
   tulp::Lock lock;
@@ -78,7 +95,8 @@ int in_task(int count, Stopwatch& stopwatch) {
 
 int main(int argc, char** argv) {
   return run_scenario(argc, argv,
-                      {{"create_and_await", in_task<create_and_await>},
+                      {{"switch", in_task<switch_in_turn>},
+                       {"create_and_await", in_task<create_and_await>},
                        {"lock_hand_over", in_task<lock_hand_over>},
                        {"queue_ping_pong", in_task<queue_ping_pong>},
                        {"select", in_task<select>}});
