@@ -4,7 +4,7 @@ import statistics
 
 from rounds import median, ratios
 
-LABEL_WIDTH, BAR_WIDTH, VALUE_WIDTH, ROW_HEIGHT = 210, 430, 120, 26
+LABEL_WIDTH, BAR_WIDTH, VALUE_WIDTH, ROW_HEIGHT = 190, 250, 120, 25
 MOST_RATIO = 4.0   # a longer bar is cut off, and says so
 
 STYLE = """
@@ -17,7 +17,7 @@ body { margin: 0 auto; padding: 2.5rem 1.25rem 4rem; max-width: 1240px; backgrou
 h1 { font-size: 1.9rem; margin: 0 0 .3rem; letter-spacing: -.02em; } h2 { font-size: 1.1rem; margin: 0 0 .2rem; }
 p { margin: .2rem 0 .6rem; } .faint, .how, figcaption, dt { color: var(--faint); } .how, figcaption { font-size: .86rem; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; margin: 1rem 0 1.5rem; font-size: .9rem; } dd { margin: 0; }
-nav { margin-bottom: 1.5rem; font-size: .88rem; } nav a { color: var(--own); margin-right: .9rem; white-space: nowrap; text-decoration: none; }
+nav { margin-bottom: 1.5rem; font-size: .88rem; } nav a { color: var(--own); margin-right: .9rem; display: inline-block; text-decoration: none; }
 main { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 540px), 1fr)); gap: 1.1rem; align-items: start; }
 section { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 1.1rem 1.2rem; min-width: 0; }
 figure { margin: .3rem 0; } svg { width: 100%; height: auto; display: block; } text { fill: var(--ink); font-size: 13px; }
@@ -43,7 +43,7 @@ def bars(runs, measure, unit):
     """One bar a contender, as long as its ratio to the reference, the first one; the thin line is the rounds' spread."""
     reference = next(iter(runs.values()))
     rows = [(name, ratios(own, reference, measure), median(own, measure)) for name, own in runs.items()]
-    longest = min(MOST_RATIO, max(1.5, *(statistics.median(all_ratios) * 1.08 for _, all_ratios, _ in rows)))
+    longest = min(MOST_RATIO, max(1.5, *(statistics.median(all_ratios) * 1.05 for _, all_ratios, _ in rows)))
     width, height = LABEL_WIDTH + BAR_WIDTH + VALUE_WIDTH, ROW_HEIGHT * len(rows) + 24
 
     def at(ratio):
@@ -95,7 +95,7 @@ def section(work, runs):
 def make_page(facts, results, left_out):
     """`facts` is {what: that}, `results` a list of works and their runs, `left_out` of works and why."""
     described = "".join(f"<dt>{html.escape(key)}</dt><dd>{html.escape(value)}</dd>" for key, value in facts.items())
-    links = "".join(f'<a href="#{work.name}">{html.escape(work.title)}</a>' for work, _ in results)
+    links = " ".join(f'<a href="#{work.name}">{html.escape(work.title)}</a>' for work, _ in results)
     missing = "".join(f"<p class='faint'>Left out: {html.escape(work.title)} ({html.escape(reason)})</p>" for work, reason in left_out)
     return (f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
             f"<title>tulp beside others</title><style>{STYLE}</style></head><body><h1>tulp beside others</h1>"

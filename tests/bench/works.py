@@ -144,7 +144,7 @@ def starts(plan):
     commands = {"posix_spawn in C": [plan.program("peer_posix_starts"), str(count)],
                 "tulp create_subprocess_exec": [plan.program("tulp_starts"), str(count)], "Python subprocess": [python(), "-c", in_python]}
     return in_turns(commands, plan.rounds, lambda name: json.loads(
-        subprocess.run(commands[name], stdout=subprocess.PIPE, text=True, check=True, timeout=120).stdout))
+        subprocess.run(commands[name], stdout=subprocess.PIPE, text=True, check=True, timeout=120, preexec_fn=on_core(plan.cores[0])).stdout))
 
 
 def parked(plan):
@@ -200,7 +200,7 @@ def echo(name, connections, size, pipeline=1, is_quick=False, title=None):
 
 
 def micro(name, title, programs, scenario, measure="cpu_ns", is_quick=False):
-    return Work(name, title, f"`{scenario}` of bench_loop, no network: {'processor time' if measure == 'cpu_ns' else 'time'} of an operation; "
+    return Work(name, title, f"{scenario} of bench_loop, no network: {'processor time' if measure == 'cpu_ns' else 'time'} of an operation; "
                 "the bars are ratios to tulp's.", of_programs(programs, scenario), [(measure, "ns")], is_quick)
 
 
@@ -235,7 +235,7 @@ WORKS = [
     micro("timers-cancelled", "A timer scheduled and cancelled", LOOPS, "timers_cancelled"),
     micro("timers-fired", "A timer scheduled and fired", LOOPS, "timers_fired"),
     micro("posts", "A post from another thread", LOOPS | {"Go channel": "peer_go"}, "posts_1_thread"),
-    Work("starts", "Starting a process", "/bin/true is started and waited for, one after the other, by the clock; the bars are ratios to "
+    Work("starts", "Starting a process", "/bin/true is started and waited for, one after the other on one core, by the clock; the bars are ratios to "
          "posix_spawn and waitpid.", starts, [("us", "us")]),
     Work("parked-fibers", "Parked fibers", "A million (quick: 50,000) with guards on, beside as many stacks mapped, guarded and touched in C in the "
          "same round; memory is resident pages and page tables.", parked, [("ns", "ns a fiber"), ("bytes", "B a fiber")]),
