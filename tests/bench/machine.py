@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import re
+import resource
 import shlex
 import socket
 import struct
@@ -41,6 +42,13 @@ def two_cores():
     """One for the server and one for the client; the same one twice if there is no other."""
     allowed = sorted(os.sched_getaffinity(0))
     return allowed[0], allowed[min(1, len(allowed) - 1)]
+
+
+def allow_descriptors():
+    """As many as we may have, for us and for what we start; gives how many that is."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    return limit
 
 
 def on_core(core):

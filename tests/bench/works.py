@@ -208,7 +208,7 @@ WORKS = [
     echo("echo-1", 1, 64),
     echo("echo-100", 100, 64, is_quick=True),
     echo("echo-1000", 1000, 64),
-    echo("echo-10000", 9900, 64, title="Echo: 9,900 connections, 64 B"),
+    echo("echo-10000", 10000, 64),
     echo("echo-16k", 100, 16384, is_quick=True),
     echo("pipelined", 100, 64, 16, title="Echo: 100 connections, 64 B, 16 in flight"),
     Work("records", "Records of 64 B, 16 in flight", f"100 connections; the server reads each record and answers it by itself; {TO_HAND}",
