@@ -51,7 +51,7 @@ def of_idle_connections(pid, port, count, tls):
     used = cpu_ns(pid) - used
     for connection in [first, *connections]:
         connection.close()
-    return {"bytes": max(occupied, 1), "idle_us": used / 1000, "connections": count}
+    return {"bytes": max(occupied, 1), "idle_us": max(used / 1000, 1), "connections": count}
 
 
 def include_options():
@@ -63,7 +63,8 @@ def compile_times(plan):
     source = os.path.join(plan.folder, "include.cpp")
 
     def once(name):
-        pathlib.Path(source).write_text(f"#include <{headers[name]}>\nint main() {{}}\n")
+        # Boost.Asio 1.74 forgets <utility>.
+        pathlib.Path(source).write_text(f"#include <utility>\n#include <{headers[name]}>\nint main() {{}}\n")
         begin = time.monotonic()
         subprocess.run(["c++", "-std=c++20", "-fsyntax-only", *include_options(), source], check=True, stderr=subprocess.DEVNULL)
         return {"s": time.monotonic() - begin}

@@ -240,7 +240,7 @@ WORKS = [
     Work("parked-fibers", "Parked fibers", "A million (quick: 50,000) with guards on, beside as many stacks mapped, guarded and touched in C in the "
          "same round; memory is resident pages and page tables.", parked, [("ns", "ns a fiber"), ("bytes", "B a fiber")]),
     Work("idle-memory", "Memory of an idle connection", "Of the server, resident pages and page tables together, once 10,000 connections (or what the "
-         "limit of descriptors allows) have each echoed a byte; then its CPU time while nothing happens for a second.",
+         "limit of descriptors allows) have each echoed a byte; then its CPU time while nothing happens for a second, given as 1 us where it is less.",
          idle_memory(echo_servers, 10_000), [("bytes", "B a connection"), ("idle_us", "us of CPU time in an idle second")]),
     Work("idle-memory-tls", "Memory of an idle TLS connection", "As above, with 1,000 connections.", idle_memory(tls_servers, 1000, tls=True),
          [("bytes", "B a connection")]),
