@@ -93,10 +93,10 @@ def section(work, runs):
 
 
 def make_page(facts, results, left_out):
-    """`facts` is {what: that}, `results` a list of works and their runs, `left_out` of works and why."""
+    """`facts` is {what: that}, `results` a list of works and their runs, `left_out` of what is not there and why."""
     described = "".join(f"<dt>{html.escape(key)}</dt><dd>{html.escape(value)}</dd>" for key, value in facts.items())
     links = " ".join(f'<a href="#{work.name}">{html.escape(work.title)}</a>' for work, _ in results)
-    missing = "".join(f"<p class='faint'>Left out: {html.escape(work.title)} ({html.escape(reason)})</p>" for work, reason in left_out)
+    missing = "".join(f"<p class='faint'>Left out: {html.escape(what)} ({html.escape(reason)})</p>" for what, reason in left_out)
     return (f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
             f"<title>tulp beside others</title><style>{STYLE}</style></head><body><h1>tulp beside others</h1>"
             "<p class='faint'>Shorter bars are better. Programs take turns; a ratio is taken within its round, a bar is the rounds' median, "
