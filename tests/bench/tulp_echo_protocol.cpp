@@ -1,6 +1,7 @@
 // tulp's Transport/Protocol in the echo comparison: callbacks only, no fiber anywhere.
 //
 //   tulp_echo_protocol PORT      prints "port N"
+#include <sys/socket.h>
 #include <tulp/tulp.hpp>
 
 #include <cstdint>
@@ -30,7 +31,7 @@ int main(int argc, char** argv) {
   auto port = static_cast<std::uint16_t>(argc > 1 ? std::atoi(argv[1]) : 0);
   std::function<std::shared_ptr<Echo>()> factory = [] { return std::make_shared<Echo>(); };
   tulp::EventLoop& loop = tulp::get_event_loop();
-  tulp::Server server = loop.run_until_complete(loop.create_server(factory, "127.0.0.1", port));
+  tulp::Server server = loop.run_until_complete(loop.create_server(factory, "127.0.0.1", port, {.backlog = SOMAXCONN}));
   std::printf("port %u\n", static_cast<unsigned>(server.addresses().front().port()));
   std::fflush(stdout);
   loop.run_forever();

@@ -4,6 +4,7 @@
 //
 // Prints "port N".  A path means a Unix socket.  With --host its loop runs in that one's; with --into it reads into memory of its own, not std::string;
 // with a certificate and its key it speaks TLS.
+#include <sys/socket.h>
 #include <tulp/tulp.hpp>
 
 #include <cstddef>
@@ -62,6 +63,7 @@ int main(int argc, char** argv) {
   const bool is_path = where.find('/') != std::string::npos;
   return tulp::run_main([&] {
     tulp::ServerOptions options;
+    options.backlog = SOMAXCONN;  // as its peers, so that thousands may come at once
     if (arguments.size() == 3) options.ssl = tulp::SslContext::server(arguments[0], arguments[1]);
     const auto port = static_cast<std::uint16_t>(is_path ? 0 : std::atoi(where.c_str()));
     tulp::Server server = is_path ? tulp::start_unix_server(handler, where, options)
