@@ -73,6 +73,11 @@ class StreamReader {
   std::string readuntil(std::span<const std::string_view> separators, ReadOptions options = {});
   /// At least one byte, straight into the caller's memory; 0 at the end of the stream.
   std::size_t read_into(std::span<char> into);
+  /// As read_into(), but nothing instead of a wait.  Does not park.
+  std::optional<std::size_t> try_read_into(std::span<char> into);
+  /// Parks: until there may be something for try_read_into(): bytes, the end, or an error.  So who has many idle connections
+  /// needs no memory for each.
+  void wait_readable();
   /// At least one byte, in memory of the reader's own, until the next read; empty at the end of the stream.
   std::string_view read_view();
 

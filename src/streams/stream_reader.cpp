@@ -41,22 +41,22 @@ class Reading {
     StreamTransport& transport = state_.stream->transport();
     begin_operation(me_);
     keep_time(transport);
-    for (;;) {
-      if (transport.is_closing()) throw_closed();
-      if (transport.may_try(Direction::read)) {
-        const ByteStream::Result result = transport.try_read(into);
-        switch (result.status) {
-          case ByteStream::Status::done: return result.bytes;
-          case ByteStream::Status::end: return end(transport);
-          case ByteStream::Status::failed:
-            transport.fail(transport.stream_error());
-            std::rethrow_exception(transport.stream_error());
-          case ByteStream::Status::would_block: break;
-        }
-      }
-      throw_if_broken(transport);
-      wait(transport);
-    }
+    for (;; wait(transport))
+      if (const auto count = try_receive(transport, into)) return *count;
+  }
+
+  /// The same without a wait.
+  std::optional<std::size_t> try_receive(std::span<char> into) {
+    if (state_.is_at_end) return 0;
+    return try_receive(state_.stream->transport(), into);
+  }
+
+  void wait_readable() {
+    if (state_.is_at_end) return;
+    StreamTransport& transport = state_.stream->transport();
+    begin_operation(me_);
+    keep_time(transport);
+    while (!transport.is_closing() && !transport.may_try(Direction::read) && !transport.write_error()) wait(transport);
   }
 
   /// Receives once more into the reader's buffer, where `wanted` more bytes would do; false at the end of the stream.
@@ -68,6 +68,23 @@ class Reading {
   }
 
  private:
+  std::optional<std::size_t> try_receive(StreamTransport& transport, std::span<char> into) {
+    if (transport.is_closing()) throw_closed();
+    if (transport.may_try(Direction::read)) {
+      const ByteStream::Result result = transport.try_read(into);
+      switch (result.status) {
+        case ByteStream::Status::done: return result.bytes;
+        case ByteStream::Status::end: return end(transport);
+        case ByteStream::Status::failed:
+          transport.fail(transport.stream_error());
+          std::rethrow_exception(transport.stream_error());
+        case ByteStream::Status::would_block: break;
+      }
+    }
+    throw_if_broken(transport);
+    return std::nullopt;
+  }
+
   /// A call's time begins when it first asks the transport, and is not prolonged by what comes drop by drop.
   void keep_time(const StreamTransport& transport) {
     if (state_.timeout.is_never()) return;
@@ -176,15 +193,32 @@ std::string StreamReader::read(std::size_t n) {
   return std::string(memory.data(), count);
 }
 
+namespace {
+
+/// What is in the buffer already, as much as there is room for.
+std::size_t take_buffered(detail::ReaderState& state, std::span<char> into) {
+  const std::size_t count = state.buffered().copy(into.data(), into.size());
+  state.consume(count);
+  return count;
+}
+
+}  // namespace
+
 std::size_t StreamReader::read_into(std::span<char> into) {
   Reading reading(*state_, "StreamReader::read_into");
   if (into.empty()) return 0;
-  const std::string_view buffered = state_->buffered();
-  if (buffered.empty()) return reading.receive(into);
-  const std::size_t count = std::min(buffered.size(), into.size());
-  std::memcpy(into.data(), buffered.data(), count);
-  state_->consume(count);
-  return count;
+  return state_->buffered().empty() ? reading.receive(into) : take_buffered(*state_, into);
+}
+
+std::optional<std::size_t> StreamReader::try_read_into(std::span<char> into) {
+  Reading reading(*state_, "StreamReader::try_read_into");
+  if (into.empty()) return 0;
+  return state_->buffered().empty() ? reading.try_receive(into) : take_buffered(*state_, into);
+}
+
+void StreamReader::wait_readable() {
+  Reading reading(*state_, "StreamReader::wait_readable");
+  if (state_->buffered().empty()) reading.wait_readable();
 }
 
 std::string_view StreamReader::read_view() {

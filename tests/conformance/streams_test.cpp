@@ -46,6 +46,61 @@ TEST_CASE_METHOD(NetTest,
   });
 }
 
+TEST_CASE_METHOD(
+    NetTest, "try_read_into() gives what is there and never waits; wait_readable() waits without memory to read into") {
+  run([&] {
+    auto s = open_stream();
+    std::array<char, 4> memory{};
+    CHECK(s.reader.try_read_into(memory) == std::nullopt);
+    CHECK(s.reader.try_read_into({}) == 0);
+    auto waiting = parked([&] {
+      s.reader.wait_readable();
+      return s.reader.try_read_into(memory);
+    });
+    s.peer.send("abcdef");
+    CHECK(await(waiting) == 4);
+    CHECK(std::string(memory.data(), 4) == "abcd");
+    s.reader.wait_readable();
+    CHECK(s.reader.try_read_into(memory) == 2);
+    CHECK(s.reader.try_read_into(memory) == std::nullopt);
+    s.peer.send("line\nrest");
+    CHECK(s.reader.readline() == "line\n");
+    s.reader.wait_readable();
+    CHECK(s.reader.try_read_into(memory) == 4);  // what readline() had to look at
+    s.peer.half_close();
+    s.reader.wait_readable();
+    CHECK(s.reader.try_read_into(memory) == 0);
+    s.reader.wait_readable();
+    CHECK(s.reader.at_eof());
+    s.writer.close();
+  });
+}
+
+TEST_CASE_METHOD(NetTest, "wait_readable() ends when the stream fails, is closed, or the time is over") {
+  run([&] {
+    std::array<char, 4> memory{};
+    auto broken = open_stream();
+    auto waiting = parked([&] {
+      broken.reader.wait_readable();
+      return broken.reader.try_read_into(memory);
+    });
+    broken.peer.reset();
+    CHECK_THROWS_AS(await(waiting), ConnectionResetError);
+    auto closed = open_stream();
+    waiting = parked([&] {
+      closed.reader.wait_readable();
+      return closed.reader.try_read_into(memory);
+    });
+    CHECK_THROWS_AS(closed.reader.try_read_into(memory), InvalidStateError);  // one task reads at a time
+    closed.writer.transport().abort();
+    CHECK(errno_thrown_by([&] { await(waiting); }) == ECANCELED);
+    auto slow = open_stream();
+    slow.reader.set_read_timeout(1ms);
+    CHECK_THROWS_AS(slow.reader.wait_readable(), TimeoutError);
+    slow.writer.close();
+  });
+}
+
 TEST_CASE_METHOD(NetTest, "read(0) is empty at once, with nothing to read, at the end, and after a failure") {
   run([&] {
     auto s = open_stream();

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "command.hpp"
+#include "descriptor_limit.hpp"
 #include "output.hpp"
 #include "terminal.hpp"
 #include "tls.hpp"
@@ -54,6 +55,7 @@ tulp::Server start(const EchoOptions& options) {
 }
 
 ExitCode serve_connections(const EchoOptions& options) {
+  raise_descriptor_limit();
   tulp::Server server = start(options);
   for (const tulp::Address& address : server.addresses()) say_where(address);
   server.serve_forever();

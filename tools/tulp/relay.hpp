@@ -2,7 +2,6 @@
 #pragma once
 #include <tulp/stream.hpp>
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -66,27 +65,19 @@ class LentBuffer {
 /// Parks.  Cancel: what `from` has not given stays there; of the last piece some may not have been sent.
 template <class F, class G>
 RelayEnd relay(tulp::StreamReader& from, tulp::StreamWriter& to, std::size_t buffer_bytes, F on_read, G on_moved) {
-  std::array<char, 4096> little;
   RelayEnd::How at = RelayEnd::How::cannot_read;
-  const auto move_piece = [&](std::span<char> memory) {
-    at = RelayEnd::How::cannot_read;
-    const std::size_t size = from.read_into(memory);
-    if (size == 0) return size;
-    at = RelayEnd::How::cannot_write;
-    on_read();
-    to.write({memory.data(), size});
-    on_moved(size);
-    return size;
-  };
   try {
-    while (std::size_t size = move_piece(little)) {
-      if (size < little.size()) continue;
-      LentBuffer much(buffer_bytes);  // there may be more; the little is sent together with it
-      while ((size = move_piece(much.bytes())) == buffer_bytes) {
+    for (;; from.wait_readable()) {
+      LentBuffer memory(buffer_bytes);
+      while (const auto size = from.try_read_into(memory.bytes())) {
+        if (*size == 0) return {};
+        at = RelayEnd::How::cannot_write;
+        on_read();
+        to.write({memory.bytes().data(), *size});
+        on_moved(*size);
+        at = RelayEnd::How::cannot_read;
       }
-      if (size == 0) break;
     }
-    return {};
   } catch (const std::exception&) {
     return {at, std::current_exception()};
   }
