@@ -6,7 +6,7 @@
 #include <string>
 
 #include "events/fd_waits.hpp"
-#include "streams/park_until.hpp"
+#include "tasks/park_until.hpp"
 #include "tasks/dump.hpp"
 
 namespace tulp::detail {

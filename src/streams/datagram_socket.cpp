@@ -7,7 +7,7 @@
 #include <optional>
 
 #include "net/datagram.hpp"
-#include "streams/park_until.hpp"
+#include "tasks/park_until.hpp"
 #include "streams/turns.hpp"
 #include "transports/datagram_channel.hpp"
 #include "transports/datagram_queue.hpp"

@@ -10,7 +10,7 @@
 
 #include "process/launch.hpp"
 #include "streams/drain.hpp"
-#include "streams/park_until.hpp"
+#include "tasks/park_until.hpp"
 #include "streams/reader_state.hpp"
 #include "streams/stream.hpp"
 

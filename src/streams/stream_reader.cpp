@@ -8,7 +8,7 @@
 #include <optional>
 #include <utility>
 
-#include "streams/park_until.hpp"
+#include "tasks/park_until.hpp"
 #include "streams/reader_state.hpp"
 
 namespace tulp {

@@ -1,4 +1,4 @@
-// park_until: parks with a limit.  Floor 8, streams.
+// park_until: parks with a limit.  Floor 5, tasks.
 #pragma once
 #include <tulp/detail/task_control.hpp>
 #include <tulp/duration.hpp>
