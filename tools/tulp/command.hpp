@@ -20,6 +20,7 @@ void add_demo(CLI::App& app, Command& chosen);
 void add_echo(CLI::App& app, Command& chosen);
 void add_fetch(CLI::App& app, Command& chosen);
 void add_nc(CLI::App& app, Command& chosen);
+void add_port_check(CLI::App& app, Command& chosen);
 void add_proxy(CLI::App& app, Command& chosen);
 void add_run(CLI::App& app, Command& chosen);
 void add_serve(CLI::App& app, Command& chosen);

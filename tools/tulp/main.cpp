@@ -103,6 +103,7 @@ int main(int argc, char** argv) {
   add_nc(app, command);
   add_proxy(app, command);
   add_run(app, command);
+  add_port_check(app, command);
   add_serve(app, command);
   add_bench(app, command);
   add_demo(app, command);
