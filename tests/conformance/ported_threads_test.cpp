@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "support/loops.hpp"
+#include "support/process.hpp"
 #include "support/tasks.hpp"
 
 using namespace tulp;
@@ -485,4 +486,15 @@ TEST_CASE("with limits, cancellations and wake-ups all at once, no lock and no n
   CHECK(tokens + taken_count == 2 * 8 * 100 + 2 * 200);
   mutex.unlock();
   line.unlock();
+}
+
+TEST_CASE("an exception that leaves a thread, and a thread that nobody has joined, end the process") {
+  const auto thrown = run_in_child(
+      [] { tulp::run([] { tulp::thread([] { throw std::runtime_error("nobody catches this"); }).join(); }); });
+  CHECK(WIFSIGNALED(thrown.status));
+  CHECK(WTERMSIG(thrown.status) == SIGABRT);
+  CHECK(thrown.text.find("an exception has left a tulp::thread") != std::string::npos);
+  CHECK(thrown.text.find("nobody catches this") != std::string::npos);
+  const auto forgotten = run_in_child([] { tulp::run([] { const tulp::thread nobody_joins([] {}); }); });
+  CHECK(WIFSIGNALED(forgotten.status));
 }
