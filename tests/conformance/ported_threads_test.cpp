@@ -491,7 +491,6 @@ TEST_CASE("with limits, cancellations and wake-ups all at once, no lock and no n
 TEST_CASE("an exception that leaves a thread, and a thread that nobody has joined, end the process") {
   const auto thrown = run_in_child(
       [] { tulp::run([] { tulp::thread([] { throw std::runtime_error("nobody catches this"); }).join(); }); });
-
   CHECK(thrown.died_of(SIGABRT));
   CHECK(thrown.errors.find("an exception has left a tulp::thread") != std::string::npos);
   CHECK(thrown.errors.find("nobody catches this") != std::string::npos);
