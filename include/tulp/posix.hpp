@@ -5,7 +5,7 @@
 //
 // What a descriptor's owner has asked for holds: with O_NONBLOCK or MSG_DONTWAIT the call returns EAGAIN, with SO_RCVTIMEO
 // or SO_SNDTIMEO it waits no longer than that, and without any of them a write returns when all has been written.  tulp
-// changes nothing about a descriptor; accept and connect set O_NONBLOCK for the moment of the call, and no longer.
+// changes nothing about a descriptor; accept, connect and sendfile set O_NONBLOCK for the moment of the call, and no longer.
 //
 // Parks: until the call can be made, or has failed.
 // Cancel: throws CancelledError, as every park does; what has been read or written by then is returned instead, and the
@@ -23,11 +23,13 @@
 #include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 
 #include <ctime>
 #include <iosfwd>
 
 struct epoll_event;
+struct rusage;
 
 namespace tulp::posix {
 
@@ -44,6 +46,17 @@ ssize_t recvmsg(int sock, msghdr* message, int flags);
 ssize_t send(int sock, const void* data, size_t size, int flags);
 ssize_t sendto(int sock, const void* data, size_t size, int flags, const sockaddr* address, socklen_t address_size);
 ssize_t sendmsg(int sock, const msghdr* message, int flags);
+/// As Linux's, `timeout` is looked at when a message has come, and is then what is left of it.
+int recvmmsg(int sock, mmsghdr* messages, unsigned count, int flags, timespec* timeout);
+int sendmmsg(int sock, mmsghdr* messages, unsigned count, int flags);
+/// Reads from `from` what is not in memory yet while the loop waits.  `to` is non-blocking for the moment of the call.
+ssize_t sendfile(int to, int from, off_t* offset, size_t size);
+
+// Locks of files.  Asked for again and again, at first after 1 ms, later after 64; a lock that others wait for in turn for
+// each other (EDEADLK of lockf) is not noticed.
+
+int flock(int fd, int operation);
+int lockf(int fd, int command, off_t size);
 
 // Connections.
 
@@ -63,6 +76,8 @@ int select(int end, fd_set* readable, fd_set* writable, fd_set* exceptional, tim
 int pselect(int end, fd_set* readable, fd_set* writable, fd_set* exceptional, const timespec* timeout,
             const sigset_t* mask);
 int epoll_wait(int epoll, epoll_event* events, int capacity, int timeout_milliseconds);
+int epoll_pwait(int epoll, epoll_event* events, int capacity, int timeout_milliseconds, const sigset_t* mask);
+int epoll_pwait2(int epoll, epoll_event* events, int capacity, const timespec* timeout, const sigset_t* mask);
 /// Always 0: nothing ends the sleep early.
 unsigned sleep(unsigned seconds);
 int usleep(useconds_t microseconds);
@@ -70,14 +85,24 @@ int nanosleep(const timespec* delay, timespec* left);
 int clock_nanosleep(clockid_t clock, int flags, const timespec* time, timespec* left);
 /// A child that `process` names by its number is heard of at once, any other within 64 ms.
 pid_t waitpid(pid_t process, int* status, int options);
+pid_t wait3(int* status, int options, rusage* usage);
+pid_t wait4(pid_t process, int* status, int options, rusage* usage);
+int waitid(idtype_t type, id_t id, siginfo_t* end, int options);
 
 // Names.  Asked for on the threads that EventLoop::getaddrinfo() uses; the answers are the system's own.
 
 int getaddrinfo(const char* host, const char* service, const addrinfo* hints, addrinfo** found);
 int getnameinfo(const sockaddr* address, socklen_t address_size, char* host, socklen_t host_size, char* service,
                 socklen_t service_size, int flags);
-/// The answer stays until this thread's next call of it.
+/// The answer stays until this thread's next call of one of these three.
 hostent* gethostbyname(const char* name);
+hostent* gethostbyname2(const char* name, int family);
+hostent* gethostbyaddr(const void* address, socklen_t address_size, int family);
+int gethostbyname_r(const char* name, hostent* into, char* buffer, size_t size, hostent** found, int* error);
+int gethostbyname2_r(const char* name, int family, hostent* into, char* buffer, size_t size, hostent** found,
+                     int* error);
+int gethostbyaddr_r(const void* address, socklen_t address_size, int family, hostent* into, char* buffer, size_t size,
+                    hostent** found, int* error);
 
 // The library tulp-blocking: the same under libc's names, for libraries that know nothing of tulp.
 

@@ -6,12 +6,43 @@
 #include <netdb.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/select.h>
 #include <sys/socket.h>
+#include <sys/types.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 
 #include <cstdint>
 #include <ctime>
+
+/// Those that fewer programs use.
+#define TULP_FURTHER_WAITING_CALLS(X)                                                                                 \
+  X(int, recvmmsg, (int fd, mmsghdr* messages, unsigned count, int flags, timespec* timeout),                         \
+    (fd, messages, count, flags, timeout))                                                                            \
+  X(int, sendmmsg, (int fd, mmsghdr* messages, unsigned count, int flags), (fd, messages, count, flags))              \
+  X(ssize_t, sendfile, (int to, int from, off_t* offset, size_t size), (to, from, offset, size))                      \
+  X(int, epoll_pwait, (int epoll, epoll_event* events, int capacity, int timeout, const sigset_t* mask),              \
+    (epoll, events, capacity, timeout, mask))                                                                         \
+  X(int, epoll_pwait2, (int epoll, epoll_event* events, int capacity, const timespec* timeout, const sigset_t* mask), \
+    (epoll, events, capacity, timeout, mask))                                                                         \
+  X(pid_t, wait3, (int* status, int options, rusage* usage), (status, options, usage))                                \
+  X(pid_t, wait4, (pid_t process, int* status, int options, rusage* usage), (process, status, options, usage))        \
+  X(int, waitid, (idtype_t type, id_t id, siginfo_t * end, int options), (type, id, end, options))                    \
+  X(int, flock, (int fd, int operation), (fd, operation))                                                             \
+  X(int, lockf, (int fd, int command, off_t size), (fd, command, size))                                               \
+  X(hostent*, gethostbyname2, (const char* name, int family), (name, family))                                         \
+  X(int, gethostbyname_r, (const char* name, hostent* into, char* buffer, size_t size, hostent** found, int* error),  \
+    (name, into, buffer, size, found, error))                                                                         \
+  X(int, gethostbyname2_r,                                                                                            \
+    (const char* name, int family, hostent* into, char* buffer, size_t size, hostent** found, int* error),            \
+    (name, family, into, buffer, size, found, error))                                                                 \
+  X(hostent*, gethostbyaddr, (const void* address, socklen_t address_size, int family),                               \
+    (address, address_size, family))                                                                                  \
+  X(int, gethostbyaddr_r,                                                                                             \
+    (const void* address, socklen_t address_size, int family, hostent* into, char* buffer, size_t size,               \
+     hostent** found, int* error),                                                                                    \
+    (address, address_size, family, into, buffer, size, found, error))
 
 /// X(result, name, parameters, arguments).
 #define TULP_WAITING_CALLS(X)                                                                                         \
@@ -51,15 +82,17 @@
     (const sockaddr* address, socklen_t address_size, char* host, socklen_t host_size, char* service,                 \
      socklen_t service_size, int flags),                                                                              \
     (address, address_size, host, host_size, service, service_size, flags))                                           \
-  X(hostent*, gethostbyname, (const char* name), (name))
+  X(hostent*, gethostbyname, (const char* name), (name))                                                              \
+  TULP_FURTHER_WAITING_CALLS(X)
 #define TULP_BLOCKING_CALLS(X) TULP_WAITING_CALLS(X) X(int, close, (int fd), (fd))
 
 /// Other names of the same: what headers make of them with _FORTIFY_SOURCE, and what glibc exports besides.
-#define TULP_BLOCKING_ALIASES(X)                                                                                      \
-  X(__read)                                                                                                           \
-  X(__write)                                                                                                          \
-  X(__connect) X(__send) X(__close) X(__poll) X(__select) X(__nanosleep) X(__waitpid) X(__wait) X(wait) X(__read_chk) \
-      X(__recv_chk) X(__recvfrom_chk) X(__poll_chk) X(__ppoll_chk)
+#define TULP_BLOCKING_ALIASES(X)                                                                                       \
+  X(__read)                                                                                                            \
+  X(__write)                                                                                                           \
+  X(__connect)                                                                                                         \
+  X(__send) X(__close) X(__poll) X(__select) X(__nanosleep) X(__waitpid) X(__wait) X(wait) X(__read_chk) X(__recv_chk) \
+      X(__recvfrom_chk) X(__poll_chk) X(__ppoll_chk) X(sendfile64) X(lockf64)
 
 struct epoll_event;
 
@@ -102,6 +135,6 @@ struct BlockingLibrary {
   void (*watch_mutexes)(bool is_on);
 };
 
-inline constexpr unsigned blocking_library_version = 1;
+inline constexpr unsigned blocking_library_version = 2;
 
 }  // namespace tulp::detail

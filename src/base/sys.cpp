@@ -2,8 +2,10 @@
 
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -67,6 +69,16 @@ int gethostbyname2_r([[maybe_unused]] const char* name, [[maybe_unused]] int fam
                      [[maybe_unused]] int* error) {
 #ifdef __GLIBC__
   return ::gethostbyname2_r(name, family, into, buffer, size, result, error);
+#else
+  return ENOSYS;
+#endif
+}
+
+int gethostbyaddr_r([[maybe_unused]] const void* address, [[maybe_unused]] socklen_t address_size,
+                    [[maybe_unused]] int family, [[maybe_unused]] hostent* into, [[maybe_unused]] char* buffer,
+                    [[maybe_unused]] size_t size, [[maybe_unused]] hostent** result, [[maybe_unused]] int* error) {
+#ifdef __GLIBC__
+  return ::gethostbyaddr_r(address, address_size, family, into, buffer, size, result, error);
 #else
   return ENOSYS;
 #endif
@@ -136,6 +148,8 @@ constinit SystemCalls sys = {
     .close = ::close,
     .fcntl = fcntl_int,
     .ioctl = ioctl_int,
+    .flock = ::flock,
+    .lockf = ::lockf,
     .fstat = ::fstat,
     .lstat = ::lstat,
     .unlink = ::unlink,
@@ -161,6 +175,7 @@ constinit SystemCalls sys = {
     .freeaddrinfo = ::freeaddrinfo,
     .getnameinfo = ::getnameinfo,
     .gethostbyname2_r = gethostbyname2_r,
+    .gethostbyaddr_r = gethostbyaddr_r,
     .pthread_create = ::pthread_create,
     .select = ::select,
     .pselect = ::pselect,
@@ -174,6 +189,7 @@ constinit SystemCalls sys = {
     .epoll_create1 = ::epoll_create1,
     .epoll_ctl = ::epoll_ctl,
     .epoll_wait = ::epoll_wait,
+    .epoll_pwait = ::epoll_pwait,
     .epoll_pwait2 = epoll_pwait2,
 #endif
 #if __has_include(<sys/event.h>)
@@ -188,6 +204,7 @@ constinit SystemCalls sys = {
     .start_child = start_child,
     .waitid = ::waitid,
     .waitpid = ::waitpid,
+    .wait4 = ::wait4,
     .pidfd_open = pidfd_open,
     .kill = ::kill,
     .pidfd_send_signal = pidfd_send_signal,
@@ -223,6 +240,16 @@ namespace {
   TULP_TAKE_REAL(ppoll)
   TULP_TAKE_REAL(sleep)
   TULP_TAKE_REAL(clock_nanosleep)
+  TULP_TAKE_REAL(recvmmsg)
+  TULP_TAKE_REAL(sendmmsg)
+  TULP_TAKE_REAL(sendfile)
+  TULP_TAKE_REAL(flock)
+  TULP_TAKE_REAL(lockf)
+  TULP_TAKE_REAL(wait4)
+  TULP_TAKE_REAL(waitid)
+  TULP_TAKE_REAL(gethostbyname2_r)
+  TULP_TAKE_REAL(gethostbyaddr_r)
+  TULP_TAKE_REAL(epoll_pwait)
   TULP_TAKE_REAL(epoll_wait)
   TULP_TAKE_REAL(waitpid)
 #undef TULP_TAKE_REAL

@@ -19,6 +19,7 @@
 
 struct epoll_event;
 struct kevent;
+struct rusage;
 struct stat;
 
 namespace tulp {
@@ -36,6 +37,8 @@ struct SystemCalls {
   int (*close)(int);
   int (*fcntl)(int, int, int);
   int (*ioctl)(int, unsigned long, int*);
+  int (*flock)(int, int);
+  int (*lockf)(int, int, off_t);
   int (*fstat)(int, struct stat*);
   int (*lstat)(const char*, struct stat*);
   int (*unlink)(const char*);
@@ -64,6 +67,7 @@ struct SystemCalls {
   int (*getnameinfo)(const sockaddr*, socklen_t, char*, socklen_t, char*, socklen_t, int);
   /// As glibc's; ENOSYS where the system has none.
   int (*gethostbyname2_r)(const char*, int, hostent*, char*, size_t, hostent**, int*);
+  int (*gethostbyaddr_r)(const void*, socklen_t, int, hostent*, char*, size_t, hostent**, int*);  // the same
   int (*pthread_create)(pthread_t*, const pthread_attr_t*, void* (*)(void*), void*);
 
   int (*select)(int, fd_set*, fd_set*, fd_set*, timeval*);
@@ -79,6 +83,7 @@ struct SystemCalls {
   int (*epoll_create1)(int) = nullptr;
   int (*epoll_ctl)(int, int, int, epoll_event*) = nullptr;
   int (*epoll_wait)(int, epoll_event*, int, int) = nullptr;
+  int (*epoll_pwait)(int, epoll_event*, int, int, const sigset_t*) = nullptr;
   int (*epoll_pwait2)(int, epoll_event*, int, const timespec*, const sigset_t*) = nullptr;
   int (*kqueue)() = nullptr;
   int (*kevent)(int, const struct kevent*, int, struct kevent*, int, const timespec*) = nullptr;
@@ -95,6 +100,7 @@ struct SystemCalls {
   pid_t (*start_child)(int (*body)(void*), void* argument, void* stack_end, int* pidfd);
   int (*waitid)(idtype_t, id_t, siginfo_t*, int);
   pid_t (*waitpid)(pid_t, int*, int);
+  pid_t (*wait4)(pid_t, int*, int, rusage*);
   int (*pidfd_open)(pid_t, unsigned);  // ENOSYS where the system has none
   int (*kill)(pid_t, int);
   int (*pidfd_send_signal)(int, int, siginfo_t*, unsigned);  // ENOSYS where the system has none

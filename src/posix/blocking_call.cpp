@@ -72,6 +72,11 @@ void BlockingCall::note_progress() {
   end_.reset();
 }
 
+bool has_error(int sock) noexcept {
+  pollfd looked_at{sock, 0, 0};
+  return sys.poll(&looked_at, 1, 0) == 1 && (looked_at.revents & POLLERR) != 0;
+}
+
 bool is_broken(int sock) noexcept {
   pollfd looked_at{sock, 0, 0};
   int readable_bytes = 0;

@@ -80,6 +80,8 @@ auto call_until_done(BlockingCall& call, Attempt attempt) -> decltype(attempt())
   }
 }
 
+/// Whether the next call would take an error away.
+bool has_error(int sock) noexcept;
 /// Whether a socket has broken, and has nothing more to read: the next call would take the error away.
 bool is_broken(int sock) noexcept;
 

@@ -43,7 +43,7 @@ Result failure(std::string_view call, int error) noexcept {
   } else if constexpr (std::is_unsigned_v<Result>) {
     return 0;  // not what is left of a sleep: for that many would sleep again, at once
   } else {
-    if (call == "clock_nanosleep") return error;
+    if (call == "clock_nanosleep" || call.ends_with("_r")) return error;
     return call == "getaddrinfo" || call == "getnameinfo" ? EAI_SYSTEM : -1;
   }
 }

@@ -1,22 +1,17 @@
-// connect(2) and accept(2) have no flag as MSG_DONTWAIT is for the others, so the socket is non-blocking for the moment of
-// the call.  The moment is short, and of an accept it comes only when poll(2) has seen a connection; but the flag belongs
-// to the open file, so another process that shares it may see it.
+// connect(2) and accept(2): the socket is non-blocking for the moment of the call, which of an accept comes only when poll(2)
+// has seen a connection.
 #include <tulp/posix.hpp>
 
-#include <fcntl.h>
 #include <pthread.h>
 
 #include <cerrno>
-#include <mutex>
 
-#include "base/forkable_mutex.hpp"
 #include "posix/blocking_call.hpp"
+#include "posix/moment.hpp"
 
 namespace tulp {
 namespace detail {
-namespace {
 
-/// While it is held, no other thread's moment is taken for what an owner has asked for.
 ForkableMutex& moments() {
   static auto& mutex = [&]() -> ForkableMutex& {
     static auto& only = *new ForkableMutex;
@@ -26,32 +21,14 @@ ForkableMutex& moments() {
   return mutex;
 }
 
-struct Moment {
-  int result;
-  bool is_non_blocking;  // by its owner's will
-};
-
-/// Calls `body()`, which does not wait.
-template <class Body>
-Moment while_non_blocking(int fd, Body body) {
-  const std::lock_guard lock(moments());
-  const int flags = sys.fcntl(fd, F_GETFL, 0);
-  if (flags < 0) return {-1, false};
-  if ((flags & O_NONBLOCK) != 0) return {body(), true};
-  if (sys.fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0) return {-1, false};
-  const int result = body();
-  const int error = errno;
-  sys.fcntl(fd, F_SETFL, flags);
-  errno = error;
-  return {result, false};
-}
+namespace {
 
 /// Each time the kernel is asked again: it knows best how the attempt stands, and only so does the socket come to know
 /// that it is connected.
 int connect_in(TaskControl& me, int sock, const sockaddr* address, socklen_t size) {
   BlockingCall call(me, "connect", sock, Direction::write, SO_SNDTIMEO);
   for (bool has_begun = false;; has_begun = true) {
-    const Moment moment = while_non_blocking(sock, [&] { return sys.connect(sock, address, size); });
+    const auto moment = while_non_blocking(sock, [&] { return sys.connect(sock, address, size); });
     if (moment.result == 0 || moment.is_non_blocking) return moment.result;
     if (has_begun && errno == EISCONN) return 0;
     if (errno == EINTR) continue;
@@ -76,7 +53,7 @@ int accept_in(TaskControl& me, int sock, sockaddr* address, socklen_t* size, int
     if (sys.poll(&looked_at, 1, 0) == 0) {
       if (call.is_non_blocking() || !is_listening(sock)) return sys.accept4(sock, address, size, flags);
     } else {
-      const Moment moment = while_non_blocking(sock, [&] { return sys.accept4(sock, address, size, flags); });
+      const auto moment = while_non_blocking(sock, [&] { return sys.accept4(sock, address, size, flags); });
       if (moment.result >= 0 || moment.is_non_blocking) return moment.result;
       if (errno == EINTR) continue;
       if (!is_blocked(errno)) return -1;

@@ -133,6 +133,19 @@ int select_in(TaskControl& me, int end, fd_set* readable, fd_set* writable, fd_s
   return result;
 }
 
+struct EventRoom {
+  epoll_event* events;
+  int capacity;
+};
+
+int epoll_in(TaskControl& me, int epoll, EventRoom room, Duration limit, const sigset_t* mask) {
+  return ManyCall(me, "epoll_wait", limit, mask != nullptr)
+      .run([&] { return sys.epoll_pwait(epoll, room.events, room.capacity, 0, mask); },
+           [&](auto add) {
+             add(Wanted{epoll, true, false});
+           });
+}
+
 }  // namespace
 }  // namespace detail
 
@@ -189,16 +202,26 @@ int posix::pselect(int end, fd_set* readable, fd_set* writable, fd_set* exceptio
 }
 
 int posix::epoll_wait(int epoll, epoll_event* events, int capacity, int timeout_milliseconds) {
-  const auto plain = [&] { return sys.epoll_wait(epoll, events, capacity, timeout_milliseconds); };
+  return posix::epoll_pwait(epoll, events, capacity, timeout_milliseconds, nullptr);
+}
+
+int posix::epoll_pwait(int epoll, epoll_event* events, int capacity, int timeout_milliseconds, const sigset_t* mask) {
+  const auto plain = [&] { return sys.epoll_pwait(epoll, events, capacity, timeout_milliseconds, mask); };
   if (timeout_milliseconds == 0) return plain();
   return park_or_block("epoll_wait", plain, [&](TaskControl& me) {
     const Duration limit =
         timeout_milliseconds < 0 ? Duration::max() : Duration(std::chrono::milliseconds(timeout_milliseconds));
-    return detail::ManyCall(me, "epoll_wait", limit, false)
-        .run([&] { return sys.epoll_wait(epoll, events, capacity, 0); },
-             [&](auto add) {
-               add(detail::Wanted{epoll, true, false});
-             });
+    return detail::epoll_in(me, epoll, {events, capacity}, limit, mask);
+  });
+}
+
+int posix::epoll_pwait2(int epoll, epoll_event* events, int capacity, const timespec* timeout, const sigset_t* mask) {
+  const auto plain = [&] { return sys.epoll_pwait2(epoll, events, capacity, timeout, mask); };
+  if (timeout != nullptr && !detail::is_valid(*timeout)) return plain();
+  return park_or_block("epoll_wait", plain, [&](TaskControl& me) {
+    const Duration limit =
+        timeout == nullptr ? Duration::max() : detail::to_duration(timeout->tv_sec, timeout->tv_nsec);
+    return detail::epoll_in(me, epoll, {events, capacity}, limit, mask);
   });
 }
 

@@ -163,6 +163,9 @@ int __select(int end, fd_set* readable, fd_set* writable, fd_set* others, timeva
 }
 int __nanosleep(const timespec* delay, timespec* left) { return nanosleep(delay, left); }
 
+ssize_t sendfile64(int to, int from, off64_t* offset, size_t size) { return sendfile(to, from, offset, size); }
+int lockf64(int fd, int command, off64_t size) { return lockf(fd, command, size); }
+
 // With _FORTIFY_SOURCE: how much there is room for comes last.
 
 ssize_t __read_chk(int fd, void* into, size_t size, size_t room) {

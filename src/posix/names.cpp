@@ -82,19 +82,79 @@ struct NameQuestion : Question {
   }
 };
 
+/// By a name, or by an address if there is one.
 struct HostQuestion : Question {
   std::string name;
+  std::vector<char> address;
+  int family = AF_INET;
   std::vector<char> buffer = std::vector<char>(1024);
   hostent host{};
   hostent* found = nullptr;
+  int result = 0;
 
   void look_up() noexcept {
-    int error = 0;
-    while ((error = sys.gethostbyname2_r(name.c_str(), AF_INET, &host, buffer.data(), buffer.size(), &found,
-                                         &h_errno)) == ERANGE)
-      buffer.resize(2 * buffer.size());
-    errno = error;
+    while ((result = try_once()) == ERANGE) buffer.resize(2 * buffer.size());
+    errno = result;
   }
+
+ private:
+  int try_once() noexcept {
+    if (address.empty())
+      return sys.gethostbyname2_r(name.c_str(), family, &host, buffer.data(), buffer.size(), &found, &h_errno);
+    return sys.gethostbyaddr_r(address.data(), static_cast<socklen_t>(address.size()), family, &host, buffer.data(),
+                               buffer.size(), &found, &h_errno);
+  }
+};
+
+/// A host as it is in the memory that the caller has brought.
+class HostCopy {
+ public:
+  HostCopy(char* buffer, std::size_t size) noexcept : at_(buffer), left_(size) {}
+
+  /// False if there is too little room.
+  bool copy(const hostent& from, hostent& into) noexcept {
+    const auto length = static_cast<std::size_t>(from.h_length);
+    into = from;
+    into.h_addr_list = copy_list(from.h_addr_list, [&](const char*) { return length; });
+    into.h_aliases = copy_list(from.h_aliases, [](const char* text) { return std::strlen(text) + 1; });
+    into.h_name = copy_bytes(from.h_name, std::strlen(from.h_name) + 1);
+    return into.h_addr_list != nullptr && into.h_aliases != nullptr && into.h_name != nullptr;
+  }
+
+ private:
+  char* take(std::size_t size, std::size_t alignment) noexcept {
+    void* at = at_;
+    if (std::align(alignment, size, at, left_) == nullptr) return nullptr;
+    at_ = static_cast<char*>(at) + size;
+    left_ -= size;
+    return static_cast<char*>(at);
+  }
+  char* copy_bytes(const char* from, std::size_t size) noexcept {
+    char* const into = take(size, 4);  // an address is looked at as a number
+    return into != nullptr ? static_cast<char*>(std::memcpy(into, from, size)) : nullptr;
+  }
+  template <class Size>
+  char** copy_list(char* const* from, Size size_of) noexcept {
+    std::size_t count = 0;
+    while (from[count] != nullptr) ++count;
+    auto** const into = reinterpret_cast<char**>(take((count + 1) * sizeof(char*), alignof(char*)));
+    if (into == nullptr) return nullptr;
+    for (std::size_t i = 0; i < count; ++i)
+      if ((into[i] = copy_bytes(from[i], size_of(from[i]))) == nullptr) return nullptr;
+    into[count] = nullptr;
+    return into;
+  }
+
+  char* at_;
+  std::size_t left_;
+};
+
+struct HostRoom {
+  hostent* into;
+  char* buffer;
+  std::size_t size;
+  hostent** found;
+  int* error;
 };
 
 /// Asks nobody.
@@ -151,23 +211,94 @@ int posix::getnameinfo(const sockaddr* address, socklen_t address_size, char* ho
   });
 }
 
-/// glibc's own is not for several threads either; this one is at least a thread's.
-hostent* posix::gethostbyname(const char* name) {
-  thread_local std::shared_ptr<detail::HostQuestion> answer;
-  auto question = std::make_shared<detail::HostQuestion>();
-  question->name = name;
+namespace detail {
+namespace {
+
+/// The answer stays until the thread's next question.  glibc's own is not for several threads either.
+hostent* ask_for_host(const char* function, std::shared_ptr<HostQuestion> question, bool needs_nobody) {
+  thread_local std::shared_ptr<HostQuestion> answer;
   const auto plain = [&] {
     question->look_up();
     return 0;
   };
-  const int outcome = detail::park_or_block("gethostbyname", plain, [&](TaskControl& me) {
-    if (Address::parse(name, 0)) return plain();
-    return detail::ask(me, question), 0;
+  const int outcome = park_or_block(function, plain, [&](TaskControl& me) {
+    if (needs_nobody) return plain();
+    return ask(me, question), 0;
   });
   if (outcome != 0) h_errno = NETDB_INTERNAL;
   if (outcome != 0 || question->found == nullptr) return nullptr;
   answer = std::move(question);
   return answer->found;
+}
+
+/// The same into the caller's memory, as glibc's functions that end in _r.
+template <class Plain>
+int ask_for_host(const char* function, std::shared_ptr<HostQuestion> question, const HostRoom& room, bool needs_nobody,
+                 Plain plain) {
+  if (needs_nobody || running_task() == nullptr) return plain();
+  *room.found = nullptr;
+  *room.error = TRY_AGAIN;  // for one that is cancelled
+  int result = 0;
+  const int outcome = park_or_block(
+      function, [] { return 0; },
+      [&](TaskControl& me) {
+        ask(me, question);
+        *room.error = question->host_error;
+        result = question->result;
+        if (question->found == nullptr) return 0;
+        if (HostCopy(room.buffer, room.size).copy(*question->found, *room.into))
+          *room.found = room.into;
+        else
+          result = ERANGE, *room.error = NETDB_INTERNAL;
+        return 0;
+      });
+  return outcome != 0 ? errno : result;
+}
+
+std::shared_ptr<HostQuestion> question_by_name(const char* name, int family) {
+  auto question = std::make_shared<HostQuestion>();
+  question->name = name;
+  question->family = family;
+  return question;
+}
+std::shared_ptr<HostQuestion> question_by_address(const void* address, socklen_t size, int family) {
+  auto question = std::make_shared<HostQuestion>();
+  question->address.assign(static_cast<const char*>(address), static_cast<const char*>(address) + size);
+  question->family = family;
+  return question;
+}
+bool is_number(const char* name) { return Address::parse(name, 0).has_value(); }
+
+}  // namespace
+}  // namespace detail
+
+hostent* posix::gethostbyname(const char* name) { return posix::gethostbyname2(name, AF_INET); }
+
+hostent* posix::gethostbyname2(const char* name, int family) {
+  return detail::ask_for_host("gethostbyname", detail::question_by_name(name, family), detail::is_number(name));
+}
+
+int posix::gethostbyname_r(const char* name, hostent* into, char* buffer, size_t size, hostent** found, int* error) {
+  return posix::gethostbyname2_r(name, AF_INET, into, buffer, size, found, error);
+}
+
+int posix::gethostbyname2_r(const char* name, int family, hostent* into, char* buffer, size_t size, hostent** found,
+                            int* error) {
+  return detail::ask_for_host("gethostbyname", detail::question_by_name(name, family),
+                              {into, buffer, size, found, error}, detail::is_number(name),
+                              [&] { return sys.gethostbyname2_r(name, family, into, buffer, size, found, error); });
+}
+
+hostent* posix::gethostbyaddr(const void* address, socklen_t address_size, int family) {
+  return detail::ask_for_host("gethostbyaddr", detail::question_by_address(address, address_size, family), false);
+}
+
+int posix::gethostbyaddr_r(const void* address, socklen_t address_size, int family, hostent* into, char* buffer,
+                           size_t size, hostent** found, int* error) {
+  return detail::ask_for_host(
+      "gethostbyaddr", detail::question_by_address(address, address_size, family), {into, buffer, size, found, error},
+      address_size == 0,
+      [&] { return sys.gethostbyaddr_r(address, address_size, family, into, buffer, size, found, error); });
 }
 
 }  // namespace tulp

@@ -2,10 +2,13 @@
 
 #include <limits.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <span>
 
 #include "posix/blocking_call.hpp"
 #include "posix/file.hpp"
+#include "posix/time.hpp"
 #include "posix/views.hpp"
 
 namespace tulp {
@@ -82,6 +85,34 @@ ssize_t receive_message(TaskControl& me, const char* function, int sock, msghdr&
   return receive(me, function, sock, (flags & MSG_WAITALL) != 0 ? views.size_bytes() : 0, flags, attempt);
 }
 
+/// As Linux's, the limit is looked at between two messages.  An error after some is left for the next call.
+int receive_messages(TaskControl& me, int sock, std::span<mmsghdr> messages, int flags, timespec* timeout) {
+  const bool waits_for_one = (flags & MSG_WAITFORONE) != 0;
+  const Duration limit = timeout != nullptr ? to_duration(timeout->tv_sec, timeout->tv_nsec) : Duration::max();
+  const TimePoint end = after(me.loop().time(), limit);
+  int count = 0;
+  for (mmsghdr& message : messages) {
+    if (count > 0 && has_error(sock)) break;
+    const int flags_now = (flags & ~MSG_WAITFORONE) | (count > 0 && waits_for_one ? MSG_DONTWAIT : 0);
+    const ssize_t got = unless_begun(me, count > 0, [&] {
+      if ((flags_now & MSG_DONTWAIT) != 0) return sys.recvmsg(sock, &message.msg_hdr, flags_now);
+      return receive_message(me, "recvmmsg", sock, message.msg_hdr, flags_now);
+    });
+    if (got < 0) {
+      if (count == 0) return -1;
+      break;
+    }
+    message.msg_len = static_cast<unsigned>(got);
+    ++count;
+    if (timeout == nullptr) continue;
+    const Duration left = std::max(Duration(end - me.loop().time()), Duration::zero());
+    timeout->tv_sec = left.nanoseconds() / 1'000'000'000;
+    timeout->tv_nsec = left.nanoseconds() % 1'000'000'000;
+    if (left == Duration::zero()) break;
+  }
+  return count;
+}
+
 }  // namespace
 }  // namespace detail
 
@@ -110,6 +141,14 @@ ssize_t posix::recvmsg(int sock, msghdr* message, int flags) {
   if (detail::never_waits(flags)) return plain();
   return park_or_block("recvmsg", plain,
                        [&](TaskControl& me) { return detail::receive_message(me, "recvmsg", sock, *message, flags); });
+}
+
+int posix::recvmmsg(int sock, mmsghdr* messages, unsigned count, int flags, timespec* timeout) {
+  const auto plain = [&] { return sys.recvmmsg(sock, messages, count, flags, timeout); };
+  if (detail::never_waits(flags) || count == 0 || (timeout != nullptr && !detail::is_valid(*timeout))) return plain();
+  return park_or_block("recvmmsg", plain, [&](TaskControl& me) {
+    return detail::receive_messages(me, sock, {messages, std::min<std::size_t>(count, IOV_MAX)}, flags, timeout);
+  });
 }
 
 ssize_t posix::read(int fd, void* buffer, size_t size) {

@@ -2,7 +2,9 @@
 
 #include <limits.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <span>
 
 #include "posix/blocking_call.hpp"
 #include "posix/file.hpp"
@@ -11,11 +13,6 @@
 namespace tulp {
 namespace detail {
 namespace {
-
-bool has_error(int sock) noexcept {
-  pollfd looked_at{sock, 0, 0};
-  return sys.poll(&looked_at, 1, 0) == 1 && (looked_at.revents & POLLERR) != 0;
-}
 
 /// Until all has been sent.  What breaks the connection in the middle is left for the next call, as the kernel does, and
 /// so is SIGPIPE.  `attempt(done, flags)` tries to send what is left.
@@ -81,6 +78,22 @@ ssize_t posix::sendmsg(int sock, const msghdr* message, int flags) {
   if ((flags & MSG_DONTWAIT) != 0) return plain();
   return park_or_block("sendmsg", plain,
                        [&](TaskControl& me) { return detail::send_message(me, "sendmsg", sock, *message, flags); });
+}
+
+int posix::sendmmsg(int sock, mmsghdr* messages, unsigned count, int flags) {
+  const auto plain = [&] { return sys.sendmmsg(sock, messages, count, flags); };
+  if ((flags & MSG_DONTWAIT) != 0 || count == 0) return plain();
+  return park_or_block("sendmmsg", plain, [&](TaskControl& me) {
+    int sent_count = 0;
+    for (mmsghdr& message : std::span(messages, std::min<std::size_t>(count, IOV_MAX))) {
+      const ssize_t sent = detail::unless_begun(
+          me, sent_count > 0, [&] { return detail::send_message(me, "sendmmsg", sock, message.msg_hdr, flags); });
+      if (sent < 0) return sent_count > 0 ? sent_count : -1;
+      message.msg_len = static_cast<unsigned>(sent);
+      ++sent_count;
+    }
+    return sent_count;
+  });
 }
 
 ssize_t posix::write(int fd, const void* data, size_t size) {

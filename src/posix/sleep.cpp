@@ -1,13 +1,9 @@
 #include <tulp/posix.hpp>
 
-#include <unistd.h>
-
 #include <cerrno>
 
 #include "base/sys.hpp"
-#include "base/unique_fd.hpp"
 #include "posix/blocking_call.hpp"
-#include "posix/fd_park.hpp"
 #include "posix/time.hpp"
 
 namespace tulp {
@@ -20,25 +16,6 @@ Duration time_until(clockid_t clock, const timespec& time) {
   ::clock_gettime(clock, &now);
   if (now.tv_sec > time.tv_sec) return Duration::zero();
   return to_duration(time.tv_sec - now.tv_sec, time.tv_nsec - now.tv_nsec);
-}
-
-/// An end by exit or signal is heard of through a pidfd, for which one needs a number; all else is asked for.
-pid_t waitpid_in(TaskControl& me, pid_t process, int* status, int options) {
-  UniqueFd pidfd;
-  const bool waits_for_end = (options & (WUNTRACED | WCONTINUED)) == 0;
-  for (RetryPause pause;;) {
-    const pid_t ended = retry_on_eintr([&] { return sys.waitpid(process, status, options | WNOHANG); });
-    if (ended != 0) return ended;
-    if (process > 0 && waits_for_end && !pidfd) pidfd = UniqueFd(sys.pidfd_open(process, 0));
-    throw_if_cancelled();
-    if (!pidfd) {
-      pause.wait();
-      continue;
-    }
-    FdPark park(me, "waitpid");
-    park.add(pidfd.get(), FdWait::For::read);
-    park.wait_until(TimePoint::max());
-  }
 }
 
 }  // namespace
@@ -78,13 +55,6 @@ int posix::clock_nanosleep(clockid_t clock, int flags, const timespec* time, tim
     return 0;
   });
   return result < 0 ? errno : result;
-}
-
-pid_t posix::waitpid(pid_t process, int* status, int options) {
-  const auto plain = [&] { return sys.waitpid(process, status, options); };
-  if ((options & WNOHANG) != 0) return plain();
-  return park_or_block("waitpid", plain,
-                       [&](TaskControl& me) { return detail::waitpid_in(me, process, status, options); });
 }
 
 }  // namespace tulp

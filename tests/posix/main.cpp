@@ -7,6 +7,8 @@
 #include <tulp/run.hpp>
 
 #include <sys/epoll.h>
+#include <sys/file.h>
+#include <sys/sendfile.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -148,7 +150,8 @@ int main(int argc, char** argv) {
     return 1;
   }
   int failure_count = 0, count = 0;
-  for (const Scenarios* all : {&stream_scenarios(), &file_scenarios(), &connection_scenarios(), &waiting_scenarios()})
+  for (const Scenarios* all :
+       {&stream_scenarios(), &file_scenarios(), &connection_scenarios(), &waiting_scenarios(), &further_scenarios()})
     for (const Scenario& scenario : *all) {
       if (lists) std::printf("%s\n", scenario.name);
       const auto is_meant = [&](std::string_view name) { return std::string_view(scenario.name).starts_with(name); };

@@ -71,5 +71,6 @@ const Scenarios& stream_scenarios();
 const Scenarios& file_scenarios();
 const Scenarios& connection_scenarios();
 const Scenarios& waiting_scenarios();
+const Scenarios& further_scenarios();
 
 }  // namespace tulp::test
