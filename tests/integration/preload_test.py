@@ -5,6 +5,7 @@ import subprocess
 import sys
 import unittest
 
+import clients
 from programs import IS_SANITIZED, TULP, python_server, temporary_folder
 
 LIBRARY = os.path.join(os.path.dirname(TULP), "..", "..", "src", "libtulp-blocking.so.0")
@@ -64,6 +65,32 @@ class Preload(unittest.TestCase):
 
     def test_socat(self):
         self.check("socat", "-u", "EXEC:seq 1 20000", "STDOUT")
+
+    def test_psql(self):
+        with clients.postgres() as (by_socket, by_tcp, _):
+            script = ("create temporary table t (i int); \\copy t from program 'seq 1 20000'\n"
+                      "select sum(i), count(*) from t; \\copy t to stdout\n"
+                      "select repeat('x', 3000000); select 1 / 0; \\! echo a shell\n")
+            for where in by_socket, by_tcp + " sslmode=require":
+                result = self.check("psql", "-X", where, input=script.encode())
+                self.assertIn(b"200010000 | 20000", result.stdout)
+
+    def test_redis(self):
+        with clients.redis() as (port, path, _):
+            for where in ["-p", str(port)], ["-s", str(path)]:
+                result = self.check("redis-cli", *where, input=b"DEL l\nSET a 1\nINCR a\nGET a\nLPUSH l x y z\nBLPOP l 1\nBLPOP none 0.05\n")
+                self.assertIn(b"2\n", result.stdout)
+                for is_loaded in False, True:   # it prints how fast it is
+                    result = run(["redis-benchmark", *where, "-q", "-n", "2000", "-t", "set,get", "--csv"], is_loaded)
+                    self.assertEqual((result.returncode, result.stderr), (0, b""))
+                    names = [line.split(b",")[0] for line in result.stdout.splitlines()]
+                    self.assertEqual(names, [b'"test"', b'"SET"', b'"GET"'])
+
+    def test_mariadb(self):
+        with clients.mariadb() as (path, _):
+            result = self.check("mariadb", "--no-defaults", "-u", "root", "-S", str(path),
+                                input=b"SELECT SUM(seq), COUNT(*) FROM mysql.seq_1_to_20000; SELECT REPEAT('x', 300000);\n")
+            self.assertIn(b"200010000\t20000", result.stdout)
 
     def test_tulp_itself(self):
         with temporary_folder() as folder:
