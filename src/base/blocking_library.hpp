@@ -87,13 +87,17 @@
 #define TULP_BLOCKING_CALLS(X) TULP_WAITING_CALLS(X) X(int, close, (int fd), (fd))
 
 /// Other names of the same: what headers make of them with _FORTIFY_SOURCE, and what glibc exports besides.
-#define TULP_BLOCKING_ALIASES(X)                                                                             \
-  X(__read)                                                                                                  \
-  X(__write)                                                                                                 \
-  X(__connect)                                                                                               \
-  X(__send)                                                                                                  \
-  X(__close) X(__poll) X(__select) X(__nanosleep) X(__waitpid) X(__wait) X(wait) X(__read_chk) X(__recv_chk) \
-      X(__recvfrom_chk) X(__poll_chk) X(__ppoll_chk) X(sendfile64) X(lockf64)
+#define TULP_BLOCKING_ALIASES(X) \
+  X(__read)                      \
+  X(__write)                     \
+  X(__connect)                   \
+  X(__send)                      \
+  X(__close)                     \
+  X(__poll)                      \
+  X(__select)                    \
+  X(__nanosleep)                 \
+  X(__waitpid)                   \
+  X(__wait) X(wait) X(__read_chk) X(__recv_chk) X(__recvfrom_chk) X(__poll_chk) X(__ppoll_chk) X(sendfile64) X(lockf64)
 
 struct epoll_event;
 
