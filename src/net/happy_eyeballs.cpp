@@ -82,7 +82,6 @@ void ConnectRace::begin(Attempt& attempt) {
     }
     // Watched only now: a socket that has never been connected reports a hang-up.
     attempt.stream = std::make_unique<SocketStream>(me_.loop(), std::move(socket), address);
-    attempt.stream->expect_nothing_yet();
   } catch (const OsError& error) {
     attempt.error = error.code().value();
   }

@@ -70,7 +70,8 @@ class Reading {
  private:
   std::optional<std::size_t> try_receive(StreamTransport& transport, std::span<char> into) {
     if (transport.is_closing()) throw_closed();
-    if (transport.may_try(Direction::read)) {
+    // After a write that failed the kernel is asked in any case: what the peer said before may have come since the last poll.
+    if (transport.may_try(Direction::read) || transport.write_error()) {
       const ByteStream::Result result = transport.try_read(into);
       switch (result.status) {
         case ByteStream::Status::done: return result.bytes;

@@ -31,8 +31,6 @@ class SocketStream final : public ByteStream {
   std::string peer() const override { return peer_.to_string(); }
 
   int fd() const noexcept { return socket_.get(); }
-  /// Has just begun to connect, so that looking for bytes is in vain until the loop has heard of some.
-  void expect_nothing_yet() noexcept { watch_.would_block(Direction::read); }
 
  private:
   Result fail(const char* operation, Direction direction) noexcept;

@@ -273,7 +273,7 @@ TEST_CASE_METHOD(NetTest,
     CHECK(calls.registrations == 0);
     s.writer.close();
     s.writer.wait_closed();
-    CHECK(calls.registrations == 1);
+    CHECK(calls.registrations == 0);  // epoll hears of the close by itself
   });
 }
 

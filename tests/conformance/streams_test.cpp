@@ -80,6 +80,7 @@ TEST_CASE_METHOD(NetTest, "wait_readable() ends when the stream fails, is closed
   run([&] {
     std::array<char, 4> memory{};
     auto broken = open_stream();
+    CHECK(broken.reader.try_read_into(memory) == std::nullopt);
     auto waiting = parked([&] {
       broken.reader.wait_readable();
       return broken.reader.try_read_into(memory);
@@ -87,6 +88,7 @@ TEST_CASE_METHOD(NetTest, "wait_readable() ends when the stream fails, is closed
     broken.peer.reset();
     CHECK_THROWS_AS(await(waiting), ConnectionResetError);
     auto closed = open_stream();
+    CHECK(closed.reader.try_read_into(memory) == std::nullopt);
     waiting = parked([&] {
       closed.reader.wait_readable();
       return closed.reader.try_read_into(memory);
@@ -96,6 +98,7 @@ TEST_CASE_METHOD(NetTest, "wait_readable() ends when the stream fails, is closed
     CHECK(errno_thrown_by([&] { await(waiting); }) == ECANCELED);
     auto slow = open_stream();
     slow.reader.set_read_timeout(1ms);
+    CHECK(slow.reader.try_read_into(memory) == std::nullopt);
     CHECK_THROWS_AS(slow.reader.wait_readable(), TimeoutError);
     slow.writer.close();
   });
@@ -533,6 +536,22 @@ TEST_CASE_METHOD(NetTest, "a reset that a write meets first is no clean end for 
     CHECK(s.reader.read(100) == "arrived");
     CHECK_THROWS_AS(s.reader.read(100), ConnectionResetError);
     CHECK_FALSE(s.reader.at_eof());
+  });
+}
+
+TEST_CASE_METHOD(NetTest, "what came before a write failed is read, even if the loop has not heard of it") {
+  run([&] {
+    auto s = open_stream();
+    s.peer.send("first");
+    CHECK(s.reader.read(100) == "first");
+    s.peer.send("arrived");
+    {
+      const PatchedSystem patched;
+      sys.send = [](int, const void*, size_t, int) { return errno = ETIMEDOUT, ssize_t{-1}; };
+      CHECK(errno_thrown_by([&] { s.writer.write(std::string(10'000, 'x')); }) == ETIMEDOUT);
+    }
+    CHECK(s.reader.read(100) == "arrived");
+    CHECK(errno_thrown_by([&] { s.reader.read(100); }) == ETIMEDOUT);
   });
 }
 
