@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <gelf.h>
-#include <unistd.h>
 
 #include <cstdlib>
 #include <cstring>
@@ -11,6 +10,7 @@
 #include <sstream>
 #include <system_error>
 
+#include "descriptor.hpp"
 #include "exit_code.hpp"
 
 namespace tool::port {
@@ -21,33 +21,27 @@ namespace fs = std::filesystem;
 /// An open ELF file.  What is wrong in it libelf finds out; each of its answers may be null.
 class ElfFile {
  public:
-  explicit ElfFile(const fs::path& path) : path_(path), fd_(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {
-    if (fd_ < 0) fail(std::generic_category().message(errno));
+  explicit ElfFile(const fs::path& path) : path_(path), file_(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {
+    if (!file_) fail(std::generic_category().message(errno));
     ::elf_version(EV_CURRENT);
     std::error_code error;
     if (!fs::is_regular_file(path, error)) fail("not a regular file");
-    elf_ = ::elf_begin(fd_, ELF_C_READ, nullptr);  // not mapped: it may shrink while it is read
-    if (elf_ == nullptr || ::elf_kind(elf_) != ELF_K_ELF || ::gelf_getehdr(elf_, &header_) == nullptr)
-      fail(elf_ != nullptr && ::elf_kind(elf_) == ELF_K_AR ? "an archive: check the program that it is linked into"
-                                                           : "not an ELF file");
+    elf_.reset(::elf_begin(file_.get(), ELF_C_READ, nullptr));  // not mapped: it may shrink while it is read
+    if (elf_ == nullptr || ::elf_kind(elf_.get()) != ELF_K_ELF || ::gelf_getehdr(elf_.get(), &header_) == nullptr)
+      fail(elf_ != nullptr && ::elf_kind(elf_.get()) == ELF_K_AR
+               ? "an archive: check the program that it is linked into"
+               : "not an ELF file");
   }
-  ElfFile(const ElfFile&) = delete;
-  ElfFile& operator=(const ElfFile&) = delete;
-  ~ElfFile() {
-    if (elf_ != nullptr) ::elf_end(elf_);
-    if (fd_ >= 0) ::close(fd_);
-  }
-
   [[noreturn]] void fail(const std::string& what) const {
     throw Failure(ExitCode::failed, path_.string() + ": " + what);
   }
   const GElf_Ehdr& header() const noexcept { return header_; }
   bool has_segment(GElf_Word type) const {
     std::size_t count = 0;
-    if (::elf_getphdrnum(elf_, &count) != 0) fail_damaged();
+    if (::elf_getphdrnum(elf_.get(), &count) != 0) fail_damaged();
     for (std::size_t i = 0; i < count; ++i) {
       GElf_Phdr segment{};
-      if (::gelf_getphdr(elf_, static_cast<int>(i), &segment) == nullptr) fail_damaged();
+      if (::gelf_getphdr(elf_.get(), static_cast<int>(i), &segment) == nullptr) fail_damaged();
       if (segment.p_type == type) return true;
     }
     return false;
@@ -55,7 +49,7 @@ class ElfFile {
   /// Calls `visit(section, data)` with the first section of a type; false if there is none.
   template <class Visit>
   bool with_section(GElf_Word type, Visit visit) const {
-    for (Elf_Scn* at = nullptr; (at = ::elf_nextscn(elf_, at)) != nullptr;) {
+    for (Elf_Scn* at = nullptr; (at = ::elf_nextscn(elf_.get(), at)) != nullptr;) {
       GElf_Shdr section{};
       if (::gelf_getshdr(at, &section) == nullptr) fail_damaged();
       if (section.sh_type != type) continue;
@@ -67,16 +61,20 @@ class ElfFile {
     return false;
   }
   std::string string(const GElf_Shdr& section, std::size_t offset) const {
-    const char* text = ::elf_strptr(elf_, section.sh_link, offset);
+    const char* text = ::elf_strptr(elf_.get(), section.sh_link, offset);
     if (text == nullptr) fail_damaged();
     return text;
   }
   [[noreturn]] void fail_damaged() const { fail("damaged, or cut off"); }
 
  private:
+  struct End {
+    void operator()(Elf* elf) const { ::elf_end(elf); }
+  };
+
   fs::path path_;
-  int fd_;
-  Elf* elf_ = nullptr;
+  Descriptor file_;
+  std::unique_ptr<Elf, End> elf_;
   GElf_Ehdr header_{};
 };
 

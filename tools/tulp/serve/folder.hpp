@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "serve/descriptor.hpp"
+#include "descriptor.hpp"
 
 namespace tool::serve {
 

@@ -4,7 +4,7 @@
 
 #include <utility>
 
-namespace tool::serve {
+namespace tool {
 
 class Descriptor {
  public:
@@ -26,4 +26,4 @@ class Descriptor {
   int fd_ = -1;
 };
 
-}  // namespace tool::serve
+}  // namespace tool
