@@ -8,6 +8,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/page.hpp"
 #include "streams/drain.hpp"
 #include "streams/stream.hpp"
 
@@ -24,7 +25,7 @@ struct ReaderState {
   std::size_t head = 0;  // how many of them have been consumed
   bool is_at_end = false;
   bool is_busy = false;
-  std::unique_ptr<char[]> view_memory;  // for read_view()
+  std::unique_ptr<Page[]> view_memory;  // for read_view()
   Drain* drain = nullptr;               // reads when nobody else does
 
   ~ReaderState() {

@@ -8,8 +8,8 @@
 #include <optional>
 #include <utility>
 
-#include "tasks/park_until.hpp"
 #include "streams/reader_state.hpp"
+#include "tasks/park_until.hpp"
 
 namespace tulp {
 namespace detail {
@@ -224,8 +224,8 @@ void StreamReader::wait_readable() {
 
 std::string_view StreamReader::read_view() {
   Reading reading(*state_, "StreamReader::read_view");
-  if (state_->view_memory == nullptr) state_->view_memory = std::make_unique_for_overwrite<char[]>(detail::view_bytes);
-  const std::span<char> memory(state_->view_memory.get(), detail::view_bytes);
+  if (state_->view_memory == nullptr) state_->view_memory = make_pages(detail::view_bytes);
+  const std::span<char> memory(bytes_of(state_->view_memory), detail::view_bytes);
   const std::string_view buffered = state_->buffered();
   if (buffered.empty()) return {memory.data(), reading.receive(memory)};
   const std::size_t count = buffered.copy(memory.data(), memory.size());

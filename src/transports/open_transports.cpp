@@ -49,8 +49,8 @@ void OpenTransports::shut_down(Shutdown phase) {
 }
 
 std::span<char> OpenTransports::read_buffer() {
-  if (read_buffer_ == nullptr) read_buffer_ = std::make_unique_for_overwrite<char[]>(read_buffer_bytes);
-  return {read_buffer_.get(), read_buffer_bytes};
+  if (read_buffer_ == nullptr) read_buffer_ = make_pages(read_buffer_bytes);
+  return {bytes_of(read_buffer_), read_buffer_bytes};
 }
 
 std::span<iovec> OpenTransports::views() {

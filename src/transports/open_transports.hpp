@@ -12,6 +12,8 @@
 #include <string>
 #include <utility>
 
+#include "base/page.hpp"
+
 namespace tulp::detail {
 
 /// Something open that the end of its loop has to end too.
@@ -74,7 +76,7 @@ class OpenTransports : public LoopService {
  private:
   EventLoop& loop_;
   IntrusiveList<OpenTransport> open_;
-  std::unique_ptr<char[]> read_buffer_;
+  std::unique_ptr<Page[]> read_buffer_;
   std::unique_ptr<iovec[]> views_;
 };
 

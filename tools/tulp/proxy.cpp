@@ -34,7 +34,7 @@ struct ProxySettings {
   double idle_seconds = 0;
   double grace_seconds = 10;
   std::size_t most_connections = 4096;
-  std::size_t buffer_bytes = 64 * 1024;
+  std::size_t buffer_bytes = 128 * 1024;
   std::size_t workers = 1;
   bool is_quiet = false;
 };
