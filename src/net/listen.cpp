@@ -106,10 +106,8 @@ std::vector<BoundSocket> bind_unix(const Address& address, const ServerOptions& 
 std::vector<BoundSocket> use_bound(std::vector<UniqueFd> taken, const ServerOptions& options) {
   std::vector<BoundSocket> sockets;
   for (UniqueFd& socket : taken) {
-    int is_listening = 0;
-    socklen_t size = sizeof is_listening;
-    sys.getsockopt(socket.get(), SOL_SOCKET, SO_ACCEPTCONN, &is_listening, &size);
-    sockets.push_back({std::move(socket), {}, is_listening != 0});
+    const bool is_listening = get_option(socket.get(), SOL_SOCKET, SO_ACCEPTCONN) != 0;
+    sockets.push_back({std::move(socket), {}, is_listening});
     if (options.start_serving) listen_on(sockets.back(), options);
   }
   return sockets;

@@ -93,6 +93,12 @@ class ThreadBody {
   UniqueFunction<void()> function_;
 };
 
+/// Whether this is the end of a scope that a cancellation of the running task leaves.
+bool is_unwound_by_cancellation() noexcept {
+  const TaskControl* const me = running_task();
+  return me != nullptr && me->cancelling() > 0 && std::uncaught_exceptions() > 0;
+}
+
 [[noreturn]] void fail(std::errc error, const char* function) {
   throw std::system_error(std::make_error_code(error), function);
 }
@@ -118,8 +124,7 @@ thread& thread::operator=(thread&& other) noexcept {
 
 thread::~thread() {
   if (!joinable()) return;
-  const detail::TaskControl* const me = detail::running_task();
-  if (me == nullptr || me->cancelling() == 0 || std::uncaught_exceptions() == 0) std::terminate();
+  if (!detail::is_unwound_by_cancellation()) std::terminate();
   join_at_end();
 }
 
@@ -131,8 +136,7 @@ void thread::join() {
 }
 
 void thread::join_at_end() noexcept {
-  const detail::TaskControl* const me = detail::running_task();
-  if (me != nullptr && me->cancelling() > 0 && std::uncaught_exceptions() > 0) state_->cancel();
+  if (detail::is_unwound_by_cancellation()) state_->cancel();
   state_->wait(detail::FlowWait::Cancel::never);
   state_ = nullptr;
 }
