@@ -557,8 +557,9 @@ TEST_CASE_METHOD(
     NetTest, "a socket that is closed while a duplicate lives on, in a forked child for example, is heard of no more") {
   auto protocol = std::make_shared<Recorder>();
   Peer peer = connect(protocol);
-  const int number = *protocol->transport->get_extra_info<int>("socket");
-  const int duplicate = ::dup(number);
+  peer.send("early");
+  until([&] { return protocol->received == "early"; });  // or it would linger
+  const int duplicate = ::dup(*protocol->transport->get_extra_info<int>("socket"));
   protocol->transport->close();
   settle();
   auto next = std::make_shared<Recorder>();
