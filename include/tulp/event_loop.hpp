@@ -318,11 +318,29 @@ class EventLoop {
   // The core: what a loop must do.  Called by tasks, timers and transports, and implemented by each loop.
 
   /// Queues `entry`, before a run behind what post_threadsafe() was given.  Cannot fail; a closed loop discards it.
-  virtual void post(Runnable& entry) noexcept = 0;
+  void post(Runnable& entry) noexcept {
+    if (open_queue_ != nullptr) [[likely]]
+      open_queue_->push(entry);
+    else
+      enqueue(entry);
+  }
+  /// What post() does, unless the loop has opened its queue by its RunScope.
+  virtual void enqueue(Runnable& entry) noexcept = 0;
   /// As post(), from any thread, and wakes the loop.  False if the loop is closed; the entry is then still the caller's.
   virtual bool post_threadsafe(Runnable& entry) noexcept = 0;
   /// Takes the oldest entry off the queue if it is a task's step that this iteration would run anyway; else null.  A task
-  /// that parks goes straight on to it.  A loop that does not want that returns null always.
+  /// that parks goes straight on to it.
+  Runnable* next_task_step() noexcept {
+    if (open_queue_ != nullptr && !is_debug_)
+      if (Runnable* const step = open_queue_->pop_task_step()) return step;
+    return take_task_step();
+  }
+  /// What next_task_step() is likely to return next; null if that is not known.
+  const Runnable* upcoming_task_step() const noexcept {
+    return open_queue_ != nullptr ? open_queue_->front_task_step() : nullptr;
+  }
+  /// What next_task_step() does where no queue is open, or the batch in it has come to its end or to another kind of entry.
+  /// A loop that does not want tasks to go straight on to others returns null always, and opens no queue.
   virtual Runnable* take_task_step() noexcept { return nullptr; }
   /// Queues `timer`'s target at timer.when(), unless it is queued already, and after those that are due at the same time
   /// and were started before.
@@ -376,10 +394,11 @@ class EventLoop {
   EventLoop();
 
   /// Marks the loop as running in this thread, for as long as run_forever() is inside.
+  /// Meanwhile what is posted goes straight into `open_queue`, unless that is null.
   /// Throws: as run_forever().
   class RunScope {
    public:
-    explicit RunScope(EventLoop& loop);
+    explicit RunScope(EventLoop& loop, RunQueue* open_queue = nullptr);
     RunScope(const RunScope&) = delete;
     RunScope& operator=(const RunScope&) = delete;
     ~RunScope();
@@ -437,6 +456,7 @@ class EventLoop {
   bool remove_fd_callback(int fd, Direction direction);
   void add_signal_callback(int signal, const void* caller, detail::UniqueFunction<void()> callback);
 
+  RunQueue* open_queue_ = nullptr;  // while the loop runs, of one that has no more to do for an entry than to queue it
   std::atomic<bool> is_running_ = false;
   bool is_closed_ = false;
   bool is_debug_ = false;

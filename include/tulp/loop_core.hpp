@@ -50,11 +50,11 @@ class Runnable {
   bool is_queued_ = false;
 };
 
-/// Runnables, first in, first out.
+/// Runnables, first in, first out.  A loop runs them in batches: what is there when a batch begins belongs to it, and what
+/// that adds comes after it.
 class RunQueue {
  public:
   bool empty() const noexcept { return first_ == nullptr; }
-  std::size_t size() const noexcept { return size_; }
 
   /// `entry` is in no queue.
   void push(Runnable& entry) noexcept {
@@ -63,17 +63,29 @@ class RunQueue {
     entry.is_queued_ = true;
     *end_ = &entry;
     end_ = &entry.next_;
-    ++size_;
   }
   /// The oldest entry; the queue must not be empty.
-  Runnable& front() const noexcept { return *first_; }
   Runnable& pop() noexcept {
     Runnable& entry = *first_;
     first_ = entry.next_;
+    if (&entry.next_ == batch_end_) batch_end_ = nullptr;
     if (first_ == nullptr) end_ = &first_;
     entry.is_queued_ = false;
-    --size_;
     return entry;
+  }
+
+  /// The queue must not be empty.
+  void begin_batch() noexcept { batch_end_ = end_; }
+  /// Leaves what is left of the batch to the next one.
+  void end_batch() noexcept { batch_end_ = nullptr; }
+  bool is_in_batch() const noexcept { return batch_end_ != nullptr; }
+  /// The oldest entry if it is a task's step; else null.
+  const Runnable* front_task_step() const noexcept {
+    return first_ != nullptr && first_->kind_ == Runnable::Kind::task_step ? first_ : nullptr;
+  }
+  /// The oldest entry, if it belongs to the batch and is a task's step.
+  Runnable* pop_task_step() noexcept {
+    return is_in_batch() && first_->kind_ == Runnable::Kind::task_step ? &pop() : nullptr;
   }
 
   RunQueue() = default;
@@ -82,16 +94,15 @@ class RunQueue {
 
  private:
   friend class Inbox;
-  /// Appends `count` entries that are linked already, and marked as queued.
-  void append(Runnable& first, Runnable& last, std::size_t count) noexcept {
+  /// Appends entries that are linked already, and marked as queued.
+  void append(Runnable& first, Runnable& last) noexcept {
     *end_ = &first;
     end_ = &last.next_;
-    size_ += count;
   }
 
   Runnable* first_ = nullptr;
   Runnable** end_ = &first_;
-  std::size_t size_ = 0;
+  Runnable** batch_end_ = nullptr;  // what end_ was when the batch began; null between batches
 };
 
 /// Runnables from other threads.  Any thread pushes; the loop's thread takes, in the order of each thread's pushes.

@@ -52,6 +52,7 @@ Duration EventLoop::next_timeout() const { refuse_to_be_a_guest(); }
 void EventLoop::leave_to_parent() noexcept {
   belongs_to_parent_ = true;
   is_running_ = false;
+  open_queue_ = nullptr;
   update_needs_check();
   if (running_loop == this) running_loop = nullptr;
   for (ServiceEntry& entry : services_) {
@@ -70,7 +71,7 @@ void EventLoop::throw_not_ours() {
   throw InvalidStateError("this event loop belongs to the parent process; after fork() a child makes one of its own");
 }
 
-EventLoop::RunScope::RunScope(EventLoop& loop) : loop_(loop) {
+EventLoop::RunScope::RunScope(EventLoop& loop, RunQueue* open_queue) : loop_(loop) {
   loop.check_not_forked();
   if (loop.is_closed_) throw_closed();
   if (loop.is_running_) throw InvalidStateError("this event loop is already running");
@@ -79,11 +80,13 @@ EventLoop::RunScope::RunScope(EventLoop& loop) : loop_(loop) {
   ::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &thread_cancel_state_);
   loop.thread_ = std::this_thread::get_id();
   loop.is_running_ = true;
+  loop.open_queue_ = open_queue;
   running_loop = &loop;
 }
 
 EventLoop::RunScope::~RunScope() {
   running_loop = nullptr;
+  loop_.open_queue_ = nullptr;
   loop_.is_running_ = false;
   ::pthread_setcancelstate(thread_cancel_state_, nullptr);
 }

@@ -36,8 +36,7 @@ void Inbox::move(Runnable* newest, RunQueue& queue) noexcept {
   if (newest == nullptr) return;
   Runnable& last = *newest;
   Runnable* first = nullptr;
-  std::size_t count = 0;
-  for (Runnable* entry = newest; entry != nullptr; ++count) {
+  for (Runnable* entry = newest; entry != nullptr;) {
     Runnable* const older = entry->next_;
     TULP_ASSERT(!entry->is_queued_);
     entry->is_queued_ = true;
@@ -45,7 +44,7 @@ void Inbox::move(Runnable* newest, RunQueue& queue) noexcept {
     first = entry;
     entry = older;
   }
-  queue.append(*first, last, count);
+  queue.append(*first, last);
 }
 
 }  // namespace tulp

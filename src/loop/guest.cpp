@@ -79,7 +79,7 @@ std::size_t SelectorEventLoop::wait_in_host(Duration timeout) {
 
 void SelectorEventLoop::run_in_host() noexcept {
   try {
-    const RunScope running(*this);
+    const RunScope running(*this, &ready_);
     const Awake awake(*this);
     const Watchdog::Run watched(watchdog_);
     iterate(RunMode::nowait);

@@ -16,7 +16,7 @@ class LoopHooks {
   virtual std::unique_ptr<Selector> around(std::unique_ptr<Selector> selector) = 0;
   virtual TimePoint now() const noexcept = 0;
   /// How many batches may run until the next poll, one at least; their time is not limited.
-  virtual int batches_before_poll() noexcept = 0;
+  virtual unsigned batches_before_poll() noexcept = 0;
   /// Whether what other threads have posted is taken over in this poll, or waits for the next.
   virtual bool lets_posts_in() noexcept = 0;
 };

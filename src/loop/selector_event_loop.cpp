@@ -20,10 +20,10 @@ constexpr std::uint64_t wake_up_token = ~std::uint64_t{0};
 /// In tokens of watches of modes `single` and `once`, which may be reported when nobody watches any more.
 constexpr std::uint64_t may_be_late_bit = std::uint64_t{1} << 31;
 
-// While entries keep coming, so many batches may run, for so long, before the next poll.
-constexpr int batches_per_poll = 64;
+// While entries keep coming, batches may run for so long before the next poll.  The clock is looked at after so many of
+// them, and then each time after twice as many.
 constexpr std::chrono::microseconds time_per_poll{50};
-constexpr int batches_per_clock = 8;
+constexpr unsigned batches_to_first_look = 4;
 
 bool is_single_threaded() noexcept { return TULP_SINGLE_THREADED; }
 
@@ -44,10 +44,7 @@ TimePoint coarse_time() noexcept {
 }  // namespace
 
 SelectorEventLoop::SelectorEventLoop(std::unique_ptr<Selector> (*make_selector)(), std::unique_ptr<LoopHooks> hooks)
-    : hooks_(std::move(hooks)),
-      make_selector_(make_selector),
-      selector_(new_selector()),
-      batch_limit_(batches_per_poll) {
+    : hooks_(std::move(hooks)), make_selector_(make_selector), selector_(new_selector()) {
   selector_->add(wake_up_.fd(), {.read = true}, Selector::Trigger::edge, wake_up_token);
 }
 
@@ -66,7 +63,7 @@ std::unique_ptr<Selector> SelectorEventLoop::new_selector() {
 // Running.
 
 void SelectorEventLoop::run_forever() {
-  const RunScope running(*this);
+  const RunScope running(*this, &ready_);
   const Awake awake(*this);
   const Watchdog::Run watched(watchdog_);
   const Driving driving(*this);
@@ -78,7 +75,7 @@ void SelectorEventLoop::run_forever() {
 }
 
 void SelectorEventLoop::run_once(RunMode mode) {
-  const RunScope running(*this);
+  const RunScope running(*this, &ready_);
   const Awake awake(*this);
   const Watchdog::Run watched(watchdog_);
   const Driving driving(*this);
@@ -166,10 +163,7 @@ void SelectorEventLoop::run_batches() {
   batch_count_ = 0;
   if (hooks_ != nullptr) batch_limit_ = hooks_->batches_before_poll();
   while (begin_batch()) {
-    while (batch_left_ > 0) {
-      --batch_left_;
-      run(ready_.pop());
-    }
+    while (ready_.is_in_batch()) run(ready_.pop());
     run_deferred();
   }
 }
@@ -178,25 +172,24 @@ void SelectorEventLoop::run_batches() {
 /// for a poll.
 bool SelectorEventLoop::begin_batch() noexcept {
   if (ready_.empty() || batch_count_ == batch_limit_ || (is_stopping_ && batch_count_ > 0)) return false;
-  if (batch_count_ > 0 && batch_count_ % batches_per_clock == 0 && is_time_to_poll()) return false;
+  const bool is_power_of_two = (batch_count_ & (batch_count_ - 1)) == 0;
+  if (is_power_of_two && batch_count_ >= batches_to_first_look && is_time_to_poll()) return false;
   ++batch_count_;
-  batch_left_ = ready_.size();
+  ready_.begin_batch();
   return true;
 }
 
 bool SelectorEventLoop::is_time_to_poll() noexcept {
   if (hooks_ != nullptr) return false;
   const TimePoint now = std::chrono::steady_clock::now();
-  if (batch_count_ == batches_per_clock) poll_limit_ = now + time_per_poll;
+  if (batch_count_ == batches_to_first_look) poll_limit_ = now + time_per_poll;
   return now >= poll_limit_;
 }
 
 /// A task that leaves may begin a batch too: so tasks hand over to each other without coming back to the loop's stack.
 Runnable* SelectorEventLoop::take_task_step() noexcept {
-  if (debug() || (batch_left_ == 0 && !begin_batch())) return nullptr;
-  if (ready_.front().kind() != Runnable::Kind::task_step) return nullptr;
-  --batch_left_;
-  return &ready_.pop();
+  if (debug() || (!ready_.is_in_batch() && !begin_batch())) return nullptr;
+  return ready_.pop_task_step();
 }
 
 void SelectorEventLoop::close() {
@@ -214,7 +207,7 @@ void SelectorEventLoop::close() {
 
 /// The iteration that is under way in the parent ends here without doing anything more.
 void SelectorEventLoop::on_fork() noexcept {
-  batch_left_ = 0;
+  ready_.end_batch();
   is_stopping_ = true;
   static_cast<void>(watchdog_.release());  // its thread is the parent's
   forget_host();
@@ -222,12 +215,10 @@ void SelectorEventLoop::on_fork() noexcept {
 
 // Queueing.
 
-void SelectorEventLoop::post(Runnable& entry) noexcept {
-  if (!is_running()) [[unlikely]] {
-    if (is_closed() && selector_ == nullptr) return entry.discard();
-    if (!is_closed()) inbox_.take(ready_);  // this thread's own calls of post_threadsafe() among them: they came first
-    tell_who_waits();
-  }
+void SelectorEventLoop::enqueue(Runnable& entry) noexcept {
+  if (is_closed() && selector_ == nullptr) return entry.discard();
+  if (!is_closed()) inbox_.take(ready_);  // this thread's own calls of post_threadsafe() among them: they came first
+  tell_who_waits();
   ready_.push(entry);
 }
 

@@ -6,6 +6,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <vector>
 
@@ -37,7 +38,7 @@ class SelectorEventLoop final : public EventLoop {
   int backend_fd() override;
   Duration next_timeout() const override;
 
-  void post(Runnable& entry) noexcept override;
+  void enqueue(Runnable& entry) noexcept override;
   bool post_threadsafe(Runnable& entry) noexcept override;
   Runnable* take_task_step() noexcept override;
   void start_timer(Timer& timer) override;
@@ -127,10 +128,9 @@ class SelectorEventLoop final : public EventLoop {
   std::array<SelectorEvent, 512> events_;
   TimerQueue timers_;
   RunQueue ready_;
-  int batch_limit_;             // how many may run between two polls
-  int batch_count_ = 0;         // since the last poll
-  TimePoint poll_limit_{};      // after which there is one anyway
-  std::size_t batch_left_ = 0;  // how many entries of ready_ belong to the batch that runs
+  unsigned batch_limit_ = std::numeric_limits<unsigned>::max();  // how many may run between two polls
+  unsigned batch_count_ = 0;                                     // since the last poll
+  TimePoint poll_limit_{};                                       // after which there is one anyway
   bool is_stopping_ = false;
   bool may_report_deadlock_ = true;  // once
   std::unique_ptr<Watchdog> watchdog_;

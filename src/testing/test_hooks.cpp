@@ -28,9 +28,9 @@ TimePoint TestHooks::now() const noexcept {
   return options_.time == Time::real ? std::chrono::steady_clock::now() : now_;
 }
 
-int TestHooks::batches_before_poll() noexcept {
-  constexpr std::size_t most = 64;
-  return disturbance_ ? static_cast<int>(disturbance_->part_of(most)) : static_cast<int>(most);
+unsigned TestHooks::batches_before_poll() noexcept {
+  constexpr unsigned most = 64;
+  return disturbance_ ? static_cast<unsigned>(disturbance_->part_of(most)) : most;
 }
 
 bool TestHooks::lets_posts_in() noexcept { return !disturbance_ || !posts_kept_out_.one_in(2, *disturbance_); }

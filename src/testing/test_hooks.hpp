@@ -15,7 +15,7 @@ class TestHooks final : public LoopHooks {
 
   std::unique_ptr<Selector> around(std::unique_ptr<Selector> selector) override;
   TimePoint now() const noexcept override;
-  int batches_before_poll() noexcept override;
+  unsigned batches_before_poll() noexcept override;
   bool lets_posts_in() noexcept override;
 
   const TestOptions& options() const noexcept { return options_; }

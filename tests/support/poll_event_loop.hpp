@@ -42,7 +42,8 @@ class PollEventLoop final : public EventLoop {
     do {
       wait();
       while (!timers_.empty() && timers_.begin()->first.first <= time()) queue_first_timer();
-      for (std::size_t left = ready_.size(); left > 0 && !belongs_to_parent(); --left) run(ready_.pop());
+      if (!ready_.empty()) ready_.begin_batch();
+      while (ready_.is_in_batch() && !belongs_to_parent()) run(ready_.pop());
       run_deferred();
     } while (!is_stopping_);
     is_stopping_ = false;
@@ -58,7 +59,7 @@ class PollEventLoop final : public EventLoop {
     is_emptied_ = true;
   }
 
-  void post(Runnable& entry) noexcept override {
+  void enqueue(Runnable& entry) noexcept override {
     if (is_emptied_) return entry.discard();
     if (!is_running() && !is_closed()) inbox_.take(ready_);  // what came before the run comes first
     ready_.push(entry);

@@ -28,8 +28,27 @@ TEST_CASE("an Inbox moves everything to the end of a queue, the oldest first") {
   CHECK_FALSE(inbox.empty());
   inbox.take(queue);
   CHECK(inbox.empty());
-  CHECK(queue.size() == 4);
   for (Entry* entry : {&present, &a, &b, &c}) CHECK(&queue.pop() == entry);
+  CHECK(queue.empty());
+}
+
+TEST_CASE("a batch is what is in a RunQueue when it begins; what comes later is the next one's") {
+  RunQueue queue;
+  Entry a(0, 0), b(0, 1), late(0, 2);
+  queue.push(a);
+  queue.push(b);
+  CHECK_FALSE(queue.is_in_batch());
+  queue.begin_batch();
+  CHECK(queue.pop_task_step() == nullptr);  // a callback
+  CHECK(&queue.pop() == &a);
+  queue.push(late);
+  CHECK(queue.is_in_batch());
+  CHECK(&queue.pop() == &b);
+  CHECK_FALSE(queue.is_in_batch());
+  queue.begin_batch();
+  queue.end_batch();
+  CHECK_FALSE(queue.is_in_batch());
+  CHECK(&queue.pop() == &late);
   CHECK(queue.empty());
 }
 
