@@ -34,7 +34,11 @@ void CoroutineControl::run() noexcept {
   // A child process that was forked in there has left this to its parent.
   if (frame_ != nullptr || loop().belongs_to_parent()) return;
   const auto last = Ref<FutureState>::adopt(&state());  // what start() gave to the loop
-  conclude(end_, {std::move(error_), std::move(trace_)}, end_reason_ ? std::move(*end_reason_) : CancelReason());
+  switch (end_) {
+    case FutureState::Status::failed: return conclude(Failure{std::move(error_), std::move(trace_)});
+    case FutureState::Status::cancelled: return conclude(end_reason_ ? std::move(*end_reason_) : CancelReason());
+    default: return conclude();
+  }
 }
 
 CallStack CoroutineControl::call_stack() const {

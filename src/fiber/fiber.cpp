@@ -14,49 +14,19 @@ namespace tulp {
 
 namespace context = boost::context::detail;
 
-namespace {
-
-/// What __cxa_get_globals() points at, by the Itanium C++ ABI: the exceptions being handled, and how many are being
-/// thrown.
-struct ExceptionGlobals {
-  void* caught = nullptr;
-  unsigned uncaught_count = 0;
-};
-
-[[gnu::tls_model("initial-exec")]] constinit thread_local Fiber* running = nullptr;
-[[gnu::tls_model("initial-exec")]] constinit thread_local ExceptionGlobals* globals_of_thread = nullptr;
+[[gnu::tls_model("initial-exec")]] constinit thread_local FlowThread flow_thread;
 
 /// A thread's never move, so that asking once is enough.
-ExceptionGlobals& exception_globals() noexcept {
-  if (globals_of_thread == nullptr) globals_of_thread = reinterpret_cast<ExceptionGlobals*>(abi::__cxa_get_globals());
-  return *globals_of_thread;
+void FlowThread::begin() noexcept {
+  exceptions = reinterpret_cast<ExceptionGlobals*>(abi::__cxa_get_globals());
+  error_number = &errno;
 }
-
-/// What belongs to a flow, and the runtime keeps for the thread.
-struct FlowState {
-  ExceptionGlobals exceptions;
-  int error_number;
-};
-
-// Never inlined: between two runs a loop may move to another thread, and its fibers with it, so that an address of
-// thread-local storage must not be kept across a jump.
-[[gnu::noinline]] FlowState save_flow() noexcept { return {exception_globals(), errno}; }
-[[gnu::noinline]] void restore_flow(const FlowState& flow) noexcept {
-  exception_globals() = flow.exceptions;
-  errno = flow.error_number;
-}
-
-}  // namespace
-
-bool is_unwinding() noexcept { return exception_globals().uncaught_count != 0; }
-
-Fiber* current_fiber() noexcept { return running; }
 
 /// The first frame of every fiber.
 void enter_fiber(void* came_from_context, void* came_from) noexcept {
-  exception_globals() = {};
-  Fiber& self = *running;
-  self.arrive(came_from_context, *static_cast<Fiber*>(came_from));
+  Fiber& leaving = *static_cast<Fiber*>(came_from);
+  Fiber& self = *leaving.thread_->running;
+  *self.arrive(came_from_context, leaving).exceptions = {};
   self.program_->entry(self);
   __builtin_unreachable();
 }
@@ -81,15 +51,6 @@ Fiber::Fiber(const Stack& stack, const FiberProgram& program) noexcept
     : context_(context::make_fcontext(stack.top(), stack.size_bytes, first_frame)), program_(&program), stack_(stack) {
   sanitizer_.open(stack.low, stack.size_bytes);
   watch_for_overflow();
-}
-
-void Fiber::switch_to(Fiber& next) noexcept {
-  const FlowState flow = save_flow();  // stays on this flow's stack while others run
-  running = &next;
-  sanitizer_.before_jump(next.sanitizer_);
-  const auto from = context::jump_fcontext(next.context_, this);
-  arrive(from.fctx, *static_cast<Fiber*>(from.data));
-  restore_flow(flow);
 }
 
 // Looking at a flow that stands still.
@@ -137,10 +98,11 @@ std::size_t Fiber::capture(std::span<const void*> frames) noexcept {
   copy_bytes(top_of_flow, kept.data(), kept_count);
 
   Fiber threads_own;
-  Fiber* const present = running;
+  FlowThread& here = flow_thread;  // nobody else runs meanwhile
+  Fiber* const present = here.running;
   Look look{present != nullptr ? *present : threads_own, *this, frames};
   const int error_number = errno;
-  running = this;
+  here.running = this;
   look.from.sanitizer_.before_jump(sanitizer_);
   context::ontop_fcontext(context_, &look, [](context::transfer_t from) {
     Look& present_look = *static_cast<Look*>(from.data);
@@ -148,17 +110,12 @@ std::size_t Fiber::capture(std::span<const void*> frames) noexcept {
     return context::jump_fcontext(look_around(present_look), nullptr);
   });
   look.from.sanitizer_.after_jump(sanitizer_);
-  running = present;
+  here.running = present;
   errno = error_number;
 
   unpoison(top_of_flow - needed_bytes, needed_bytes);  // left by functions that have not returned
   copy_bytes(kept.data(), top_of_flow, kept_count);
   return look.count;
-}
-
-inline void Fiber::arrive(void* came_from_context, Fiber& came_from) noexcept {
-  came_from.context_ = came_from_context;
-  sanitizer_.after_jump(came_from.sanitizer_);
 }
 
 }  // namespace tulp

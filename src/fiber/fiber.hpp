@@ -7,6 +7,7 @@
 #include <span>
 #include <string_view>
 
+#include "fiber/jump.hpp"
 #include "fiber/sanitizer.hpp"
 #include "fiber/stack.hpp"
 
@@ -28,6 +29,29 @@ struct FiberProgram {
   FiberLabel (*label)(const void* user, std::span<char> buffer) noexcept;
 };
 
+/// What __cxa_get_globals() points at, by the Itanium C++ ABI: the exceptions being handled, and how many are being
+/// thrown.
+struct ExceptionGlobals {
+  void* caught;
+  unsigned uncaught_count;
+};
+
+/// A thread, and where it keeps what belongs to the flow that runs on it.
+struct FlowThread {
+  Fiber* running = nullptr;  // null before the first switch
+  ExceptionGlobals* exceptions = nullptr;
+  int* error_number = nullptr;
+
+  /// Before the first switch.
+  void begin() noexcept;
+  /// Whether an exception is being thrown in the flow that runs: std::uncaught_exceptions() != 0, but faster.
+  bool is_unwinding() const noexcept { return exceptions->uncaught_count != 0; }
+};
+
+/// Between two runs a loop may move to another thread, and its fibers with it: so a function that has jumped must not look
+/// here again, nor be inlined into one that does.
+[[gnu::tls_model("initial-exec")]] extern constinit thread_local FlowThread flow_thread;
+
 class Fiber {
  public:
   /// The flow that the thread itself runs.
@@ -40,11 +64,28 @@ class Fiber {
   void close() noexcept { sanitizer_.close(); }
 
   /// Leaves this flow, which is the running one, for `next`; returns when somebody switches back to it.
-  void switch_to(Fiber& next) noexcept;
+  /// `here` is the thread that runs this.
+  [[gnu::always_inline]] void switch_to(Fiber& next, FlowThread& here) noexcept {
+    const ExceptionGlobals exceptions = *here.exceptions;  // stay on this flow's stack while others run
+    const int error_number = *here.error_number;
+    thread_ = &here;
+    here.running = &next;
+    sanitizer_.before_jump(next.sanitizer_);
+    const Jumped from = jump(next.context_, this);
+    const FlowThread& now = arrive(from.fctx, *static_cast<Fiber*>(from.data));
+    *now.exceptions = exceptions;
+    *now.error_number = error_number;
+  }
 
   /// Of a flow that is not running: the return addresses from where it stands outwards; how many there are.  None where
   /// too little of the stack is left to look from.  Does not allocate.
   std::size_t capture(std::span<const void*> frames) noexcept;
+
+  /// Brings what the flow will need first, when it is switched to, into the cache.
+  void prefetch() const noexcept {
+    constexpr int lines = 5;
+    for (int line = 0; line < lines; ++line) __builtin_prefetch(static_cast<const char*>(context_) + 64 * line);
+  }
 
   const Stack& stack() const noexcept { return stack_; }
 
@@ -59,18 +100,18 @@ class Fiber {
   friend void enter_fiber(void*, void*) noexcept;
   static void* look_around(Look& look) noexcept;
 
-  void arrive(void* came_from_context, Fiber& came_from) noexcept;
+  /// Returns the thread on which this is.
+  FlowThread& arrive(void* came_from_context, Fiber& came_from) noexcept {
+    came_from.context_ = came_from_context;
+    sanitizer_.after_jump(came_from.sanitizer_);
+    return *came_from.thread_;
+  }
 
   void* context_ = nullptr;                // where the flow stands while it is not running
+  FlowThread* thread_ = nullptr;           // that it ran on when it left
   const FiberProgram* program_ = nullptr;  // null: the thread's own flow
   Stack stack_;
   [[no_unique_address]] SanitizerState sanitizer_;
 };
-
-/// Whether an exception is being thrown in the flow that runs: std::uncaught_exceptions() != 0, but faster.
-bool is_unwinding() noexcept;
-
-/// The fiber that runs on this thread; null before the first switch.
-Fiber* current_fiber() noexcept;
 
 }  // namespace tulp

@@ -90,7 +90,7 @@ void report(const Fiber& fiber) noexcept {
 void on_fault(int signal, siginfo_t* info, void* machine_context) {
   const auto index = static_cast<std::size_t>(std::find(watched.begin(), watched.end(), signal) - watched.begin());
   const struct sigaction& previous = previous_actions[index];
-  const Fiber* fiber = current_fiber();
+  const Fiber* fiber = flow_thread.running;
   const bool is_overflow = fiber != nullptr && fiber->stack().guard_contains(info->si_addr);
   if (is_overflow) report(*fiber);
   if (!is_overflow && (previous.sa_flags & SA_SIGINFO) != 0) {

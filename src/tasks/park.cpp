@@ -14,12 +14,14 @@
 #include "events/live_loops.hpp"
 #include "fiber/fiber_pool.hpp"
 #include "fiber/floating_point.hpp"
+#include "tasks/running.hpp"
 #include "tasks/scheduler.hpp"
 
 namespace tulp::detail {
-namespace {
 
 [[gnu::tls_model("initial-exec")]] constinit thread_local TaskControl* running = nullptr;
+
+namespace {
 
 /// The flow of the thread's own stack, where its loop runs.
 [[gnu::tls_model("initial-exec")]] constinit thread_local Fiber loop_flow;
@@ -61,9 +63,20 @@ Fiber& Scheduler::enter(TaskControl& task) noexcept {
   return *task.fiber_;
 }
 
-void Scheduler::step(TaskControl& task) noexcept {
+/// While a task runs, what the one after it will need comes into the cache: with many connections that is where the time
+/// goes.
+[[gnu::always_inline]] inline void Scheduler::prefetch_next(const EventLoop& loop) noexcept {
+  const Runnable* const next = loop.upcoming_task_step();
+  if (next == nullptr) return;
+  const Fiber* const fiber = static_cast<const TaskControl*>(next)->fiber_;
+  if (fiber != nullptr) fiber->prefetch();
+}
+
+[[gnu::noinline]] void Scheduler::step(TaskControl& task) noexcept {
+  FlowThread& here = flow_thread;
+  if (here.running == nullptr) here.begin();
   is_on_fiber = true;
-  loop_flow.switch_to(enter(task));
+  loop_flow.switch_to(enter(task), here);
   is_on_fiber = false;
   running = nullptr;
 }
@@ -74,23 +87,31 @@ bool Scheduler::begin_here(TaskControl& task) noexcept {
   EagerStep step{fiber != nullptr ? *fiber : loop_flow, running, eager_step};
   eager_step = &step;
   const bool was_on_fiber = std::exchange(is_on_fiber, true);
-  step.creators_flow.switch_to(enter(task));
+  FlowThread& here = flow_thread;
+  if (here.running == nullptr) here.begin();
+  step.creators_flow.switch_to(enter(task), here);
   is_on_fiber = was_on_fiber;
   return true;
 }
 
-void Scheduler::leave(Fiber& from, EventLoop& loop) noexcept {
+[[gnu::always_inline]] inline void Scheduler::leave(Fiber& from, EventLoop& loop) noexcept {
   if (eager_step != nullptr) [[unlikely]] {
     const EagerStep& step = *std::exchange(eager_step, eager_step->outer);
     running = step.creator;
-    return from.switch_to(step.creators_flow);
+    return from.switch_to(step.creators_flow, flow_thread);
   }
   running = nullptr;
   loop.run_deferred();
-  Runnable* next = loop.take_task_step();
+  Runnable* next = loop.next_task_step();
   Fiber& to = next != nullptr ? enter(static_cast<TaskControl&>(*next)) : loop_flow;
-  if (&to != &from) from.switch_to(to);
+  prefetch_next(loop);
+  if (&to != &from) from.switch_to(to, flow_thread);
 }
+
+[[gnu::noinline]] TaskControl* running_task() noexcept { return running; }
+
+/// After a task's body, which may have come to another thread.
+[[gnu::noinline]] static void forget_running_task() noexcept { running = nullptr; }
 
 /// What would come next is the parent's.
 [[noreturn]] void end_forked_process(const FutureState& task) noexcept {
@@ -101,20 +122,23 @@ void Scheduler::leave(Fiber& from, EventLoop& loop) noexcept {
   std::_Exit(EXIT_FAILURE);
 }
 
-/// Where every fiber begins: runs one task after another.
+/// Runs the task that `self` was entered for, and returns when it is entered for the next one.
+[[gnu::noinline]] void Scheduler::run_task(Fiber& self, TaskControl& control) noexcept {
+  set_default_floating_point();
+  auto task = Ref<FutureState>::adopt(&control.state());  // what start() gave to the loop
+  FiberPool& pool = *control.pool_;
+  EventLoop& loop = control.loop();
+  control.execute();
+  if (loop.belongs_to_parent()) end_forked_process(*task);
+  forget_running_task();
+  task = nullptr;  // may report a lost exception, to a handler that is not part of any task
+  pool.give_back(self);
+  leave(self, loop);
+}
+
+/// Where every fiber begins.
 void Scheduler::entry(Fiber& self) noexcept {
-  for (;;) {
-    set_default_floating_point();
-    auto task = Ref<FutureState>::adopt(&running->state());  // what start() gave to the loop
-    FiberPool& pool = *running->pool_;
-    EventLoop& loop = running->loop();
-    running->execute();
-    if (loop.belongs_to_parent()) end_forked_process(*task);
-    running = nullptr;
-    task = nullptr;  // may report a lost exception, to a handler that is not part of any task
-    pool.give_back(self);
-    leave(self, loop);
-  }
+  for (;;) run_task(self, *running_task());
 }
 
 FiberLabel Scheduler::label(const void* user, std::span<char> buffer) noexcept {
@@ -123,14 +147,12 @@ FiberLabel Scheduler::label(const void* user, std::span<char> buffer) noexcept {
 
 void TaskControl::run() noexcept { Scheduler::step(*this); }
 
-TaskControl* running_task() noexcept { return running; }
-
 void (*on_watched_park)(const TaskControl& task) noexcept = nullptr;
 
-void park(Park& park) {
+[[gnu::noinline]] void park(Park& park) {
   TaskControl& me = *running;
   me.park_ = &park;
-  me.is_unwinding_ = is_unwinding();
+  me.is_unwinding_ = flow_thread.is_unwinding();
   if (me.is_cancel_pending_ | me.is_park_watched_) [[unlikely]] {
     if (me.is_park_watched_) on_watched_park(me);
     if (me.is_cancel_pending_) me.serve_pending_cancel();

@@ -36,7 +36,9 @@ class Scheduler {
   friend class FiberPools;
   static const FiberProgram program;
   static Fiber& enter(TaskControl& task) noexcept;
+  static void prefetch_next(const EventLoop& loop) noexcept;
   static void entry(Fiber& self) noexcept;
+  static void run_task(Fiber& self, TaskControl& control) noexcept;
   static FiberLabel label(const void* user, std::span<char> buffer) noexcept;
 };
 

@@ -1,6 +1,7 @@
 #include <tulp/task.hpp>
 
 #include "tasks/dump.hpp"
+#include "tasks/running.hpp"
 
 namespace tulp {
 namespace detail {
@@ -40,16 +41,11 @@ class YieldPark final : public Park {
 }  // namespace
 
 void yield_now() {
-  TaskControl& me = require_task("sleep");
+  TaskControl& me = parkable_task("sleep");
   YieldPark wait;
   me.loop().post(me);
   park(wait);
   throw_if_cancelled();  // nothing was obtained that could be lost
-}
-
-void begin_operation(TaskControl& me) {
-  constexpr std::uint16_t operations_per_turn = 64;
-  if (++me.operation_count_ > operations_per_turn) yield_now();
 }
 
 }  // namespace detail

@@ -12,6 +12,7 @@
 #include "base/call_stack.hpp"
 #include "base/code_address.hpp"
 #include "fiber/fiber_pool.hpp"
+#include "tasks/running.hpp"
 #include "tasks/scheduler.hpp"
 
 namespace tulp {
@@ -27,24 +28,26 @@ std::size_t stack_size_of(const TaskOptions& options) {
 
 TaskControl::TaskControl(EventLoop& loop, FutureState& state, const TaskOptions& options)
     : Runnable(Kind::task_step),
+      loop_(loop),
+      blocking_calls_(options.blocking_calls),
       state_(state),
       pool_(&loop.service<FiberPools>().of_size(stack_size_of(options))),
       stack_size_bytes_(pool_->stack_size_bytes()),
       created_(loop.recent_time()),
-      number_(loop.next_task_number()),
-      blocking_calls_(options.blocking_calls) {
+      number_(loop.next_task_number()) {
   if (!options.name.empty()) set_name(options.name);
   if (blocking_calls_ == BlockingCalls::park) prepare_blocking_calls();
 }
 
 TaskControl::TaskControl(EventLoop& loop, FutureState& state)
     : Runnable(Kind::callback),
+      loop_(loop),
+      no_park_depth_(1),
       state_(state),
       pool_(nullptr),
       stack_size_bytes_(0),
       created_(loop.recent_time()),
-      number_(loop.next_task_number()),
-      no_park_depth_(1) {}
+      number_(loop.next_task_number()) {}
 
 TaskControl::~TaskControl() = default;
 
@@ -107,47 +110,54 @@ CallStack TaskControl::call_stack() const {
 
 /// On the task's own fiber.
 void TaskControl::execute() noexcept {
-  auto status = FutureState::Status::cancelled;
-  std::exception_ptr error;
-  CancelReason reason;
-  std::shared_ptr<const ThrowTrace> trace;
-  if (is_cancel_pending_) {
-    reason = cancel_reason();
-  } else {
-    try {
-      call();
-      status = FutureState::Status::has_value;
-    } catch (const CancelledError& cancelled) {
-      has_left_body_ = true;
-      reason = {cancelled.message(), cancelled.asked_at()};
-    } catch (const abi::__forced_unwind&) {
-      std::terminate();  // pthread_exit() on a fiber: it would unwind into nowhere
-    } catch (const ThrowWatch&) {
-    } catch (...) {
-      status = FutureState::Status::failed;
-      error = std::current_exception();
-      trace = take_throw_trace(error, __builtin_return_address(0));
-    }
+  if (is_cancel_pending_) return conclude(cancel_reason());
+  try {
+    call();
+  } catch (const CancelledError& cancelled) {
+    has_left_body_ = true;
+    return conclude(CancelReason(cancelled.message(), cancelled.asked_at()));
+  } catch (const abi::__forced_unwind&) {
+    std::terminate();  // pthread_exit() on a fiber: it would unwind into nowhere
+  } catch (const ThrowWatch&) {
+    return conclude(CancelReason());
+  } catch (...) {
+    std::exception_ptr error = std::current_exception();
+    auto trace = take_throw_trace(error, __builtin_return_address(0));
+    return conclude(Failure{std::move(error), std::move(trace)});
   }
-  conclude(status, {std::move(error), std::move(trace)}, std::move(reason));
+  conclude();
+}
+
+/// A request that nobody has seen ends the task as cancelled, unless it came too late to stop what gave the result.
+void TaskControl::conclude() noexcept {
+  leave_body();
+  const bool is_cancelled = is_cancel_pending_ && !is_cancel_late_;
+  leave_loop();
+  is_cancelled ? end_cancelled(cancel_reason()) : end_with_value();
+}
+
+void TaskControl::conclude(CancelReason reason) noexcept {
+  leave_body();
+  leave_loop();
+  end_cancelled(std::move(reason));
+}
+
+void TaskControl::conclude(Failure failure) noexcept {
+  leave_body();
+  leave_loop();
+  state_.fail(std::move(failure.error), std::move(failure.trace));
 }
 
 /// Everything that the body held is gone before anybody hears of the end.
-void TaskControl::conclude(FutureState::Status status, Failure failure, CancelReason reason) noexcept {
+void TaskControl::leave_body() noexcept {
   shield();
   destroy_callable();
-  // A request that nobody has seen ends the task as cancelled, unless it came too late to stop what gave the result.
-  if (status == FutureState::Status::has_value && is_cancel_pending_ && !is_cancel_late_) {
-    status = FutureState::Status::cancelled;
-    reason = cancel_reason();
-  }
+}
+
+void TaskControl::leave_loop() noexcept {
   TULP_ASSERT(!is_queued());
   fiber_ = nullptr;
   unlink();
-  if (status == FutureState::Status::failed)
-    state_.fail(std::move(failure.error), std::move(failure.trace));
-  else
-    end(status, std::move(reason));
 }
 
 void TaskControl::discard() noexcept {}  // a loop that closes deals with its tasks itself
@@ -243,7 +253,7 @@ void TaskControl::throw_cancelled() {
 
 void throw_if_cancelled() {
   TaskControl& me = *running_task();
-  if (me.is_cancel_pending_ && me.shield_depth_ == 0 && !is_unwinding()) me.throw_cancelled();
+  if (me.is_cancel_pending_ && me.shield_depth_ == 0 && !flow_thread.is_unwinding()) me.throw_cancelled();
 }
 
 TaskControl& require_running_task(const char* function) {
@@ -253,19 +263,17 @@ TaskControl& require_running_task(const char* function) {
   return *task;
 }
 
-TaskControl& require_task(const char* function) {
-  TaskControl* task = running_task();
+TaskControl& require_task(const char* function) { return parkable_task(function); }
+
+void refuse_to_park(const TaskControl* task, const char* function) {
   if (task == nullptr)
     throw InvalidStateError(std::string(function) +
                             "() may park and thus needs a task: it was called outside a fiber, in a "
                             "callback, or in a child process");
-  if (task->no_park_depth_ != 0) [[unlikely]] {
-    if (task->pool_ == nullptr)
-      throw InvalidStateError(std::string(function) +
-                              "() may park, and was called in a coroutine, which has no fiber: co_await in_fiber(...)");
-    throw InvalidStateError(std::string(function) + "() may park, and was called inside a no_park_scope");
-  }
-  return *task;
+  if (task->stack_size_bytes() == 0)
+    throw InvalidStateError(std::string(function) +
+                            "() may park, and was called in a coroutine, which has no fiber: co_await in_fiber(...)");
+  throw InvalidStateError(std::string(function) + "() may park, and was called inside a no_park_scope");
 }
 
 // Waiting for a future.

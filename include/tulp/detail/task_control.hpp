@@ -88,7 +88,7 @@ class TaskControl : public Runnable, public ListHook<TaskControl> {
   TaskControl(EventLoop& loop, FutureState& state, const TaskOptions& options);
 
   FutureState& state() const noexcept { return state_; }
-  EventLoop& loop() const noexcept { return state_.loop(); }
+  EventLoop& loop() const noexcept { return loop_; }
   std::string name() const;
   void set_name(std::string name);
   /// Counted from 1 in each loop.
@@ -137,7 +137,8 @@ class TaskControl : public Runnable, public ListHook<TaskControl> {
   ~TaskControl();
   virtual void call() = 0;
   virtual void destroy_callable() = 0;
-  virtual void end(FutureState::Status status, CancelReason reason) noexcept = 0;
+  virtual void end_with_value() noexcept = 0;
+  virtual void end_cancelled(CancelReason reason) noexcept = 0;
 
  private:
   friend class Scheduler;
@@ -166,29 +167,36 @@ class TaskControl : public Runnable, public ListHook<TaskControl> {
     std::shared_ptr<const ThrowTrace> trace;
   };
   [[gnu::noinline]] void execute() noexcept;
-  void conclude(FutureState::Status status, Failure failure, CancelReason reason) noexcept;
+  // The ends.
+  void conclude() noexcept;
+  void conclude(CancelReason reason) noexcept;
+  void conclude(Failure failure) noexcept;
+  void leave_body() noexcept;
+  void leave_loop() noexcept;
 
+  // What each park touches comes first.
+  Fiber* fiber_ = nullptr;  // from the first step to the end; the one that a coroutine's step runs on, if any does
+  Park* park_ = nullptr;    // while parked
+  EventLoop& loop_;
+  std::uint16_t no_park_depth_ = 0;
+  std::uint16_t operation_count_ = 0;  // I/O operations since the last park
+  std::uint16_t shield_depth_ = 0;
+  bool is_cancel_pending_ = false;  // to be thrown at the next park
+  bool is_cancel_late_ = false;     // the pending request came when the task had been woken with a result
+  bool is_interrupted_ = false;     // this park was undone
+  bool is_unwinding_ = false;       // parked while an exception unwinds the stack
+  bool is_park_watched_ = false;    // it holds a mutex, and that is to be reported
+  bool has_left_body_ = false;
+  BlockingCalls blocking_calls_ = BlockingCalls::block;
+  std::uint32_t cancel_request_count_ = 0;
   FutureState& state_;
   FiberPool* pool_;  // of the loop; gone with it.  Null: a coroutine
   std::size_t stack_size_bytes_;
-  Fiber* fiber_ = nullptr;  // from the first step to the end; the one that a coroutine's step runs on, if any does
-  Park* park_ = nullptr;    // while parked
-  TimePoint created_;       // by the loop's coarse time
+  TimePoint created_;  // by the loop's coarse time
   std::uint64_t number_;
   std::unique_ptr<std::string> name_;            // null: "Task-N"
   std::unique_ptr<CancelReason> cancel_reason_;  // null if empty
   Ref<Context> context_ = capture_context();
-  std::uint32_t cancel_request_count_ = 0;
-  std::uint16_t shield_depth_ = 0;
-  std::uint16_t no_park_depth_ = 0;
-  std::uint16_t operation_count_ = 0;  // I/O operations since the last park
-  bool is_cancel_pending_ = false;     // to be thrown at the next park
-  bool is_cancel_late_ = false;        // the pending request came when the task had been woken with a result
-  bool is_interrupted_ = false;        // this park was undone
-  bool is_unwinding_ = false;          // parked while an exception unwinds the stack
-  bool has_left_body_ = false;
-  bool is_park_watched_ = false;  // it holds a mutex, and that is to be reported
-  BlockingCalls blocking_calls_;
 };
 
 /// Promises the task a fiber, gives it to its loop and queues its first step.
@@ -219,10 +227,14 @@ extern void (*on_watched_park)(const TaskControl& task) noexcept;
 /// For a wait that has nothing to pass a cancellation on to: to be called before it is linked, spares the way through the
 /// queue.  Throws: CancelledError - a cancellation is pending and may be delivered.
 void throw_if_cancelled();
-/// Before an I/O operation that may succeed at once: lets others run after so many of them without a park.
-void begin_operation(TaskControl& me);
 /// Lets everything run that is ready, once.  Throws: InvalidStateError - outside a task; CancelledError.
 void yield_now();
+/// Before an I/O operation that may succeed at once: lets others run after so many of them without a park.
+inline void begin_operation(TaskControl& me) {
+  constexpr std::uint16_t operations_per_turn = 64;
+  if (++me.operation_count_ > operations_per_turn) [[unlikely]]
+    yield_now();
+}
 /// Throws: InvalidStateError - outside a task, another loop's future, the task's own, or one that waits for this task.
 void check_awaitable(const FutureState& future, const char* function);
 /// The same for the task `me`, in which this is.

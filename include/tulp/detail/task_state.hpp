@@ -1,9 +1,11 @@
 // TaskState: a future that a fiber fulfils.  Floor 5, tasks.
 #pragma once
+#include <tulp/detail/block_pool.hpp>
 #include <tulp/detail/future_state.hpp>
 #include <tulp/detail/task_control.hpp>
 
 #include <concepts>
+#include <cstddef>
 #include <functional>
 #include <optional>
 #include <type_traits>
@@ -28,13 +30,10 @@ class TaskStateOf : public Control, public FutureStateOf<T> {
       : Control(loop, *this, options...), FutureStateOf<T>(loop, created_at) {}
 
  private:
-  void end(FutureState::Status status, CancelReason reason) noexcept final {
-    if (status == FutureState::Status::cancelled) {
-      if constexpr (!std::is_void_v<T>) this->value_.reset();
-      this->finish_cancelled(std::move(reason));
-    } else {
-      this->finish(status);
-    }
+  void end_with_value() noexcept final { this->finish(FutureState::Status::has_value); }
+  void end_cancelled(CancelReason reason) noexcept final {
+    if constexpr (!std::is_void_v<T>) this->value_.reset();
+    this->finish_cancelled(std::move(reason));
   }
 };
 
@@ -45,6 +44,8 @@ class TaskState final : public TaskStateOf<T, TaskControl> {
   template <class G>
   TaskState(EventLoop& loop, const TaskOptions& options, const void* created_at, G&& callable)
       : TaskStateOf<T, TaskControl>(loop, created_at, options), callable_(std::forward<G>(callable)) {}
+  static void* operator new(std::size_t) { return allocate_for<TaskState>(); }
+  static void operator delete(void* memory) noexcept { free_for<TaskState>(memory); }
 
  private:
   void call() override {
