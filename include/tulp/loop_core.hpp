@@ -191,8 +191,16 @@ class FdWatch {
   /// For a watch that is to be added armed, so that it is the adding that fails if something does.
   void arm_before_adding(Direction d, Runnable& target) noexcept { side(d).target = &target; }
   /// Asks `loop` to queue `target` when `d` is ready.
-  void arm(EventLoop& loop, Direction d, Runnable& target);
-  void disarm(EventLoop& loop, Direction d) noexcept;
+  void arm(EventLoop& loop, Direction d, Runnable& target) {
+    if (d == Direction::read) awaits_hang_up_ = false;
+    side(d).target = &target;
+    if (!is_edge_triggered) update(loop);
+  }
+  void disarm(EventLoop& loop, Direction d) noexcept {
+    if (side(d).target == nullptr) return;
+    side(d).target = nullptr;
+    if (!is_edge_triggered) update(loop);
+  }
   /// Instead of arming to read what has come to its end: asks `loop` to queue `target` when the connection breaks, or has
   /// ended in both directions.  It may be queued for less; where the system cannot tell, as with select(2), it never is.
   void arm_hang_up(EventLoop& loop, Runnable& target);
@@ -224,6 +232,7 @@ class FdWatch {
   Side& side(Direction d) noexcept { return sides_[static_cast<std::size_t>(d)]; }
   const Side& side(Direction d) const noexcept { return sides_[static_cast<std::size_t>(d)]; }
   void notify_side(EventLoop& loop, Direction d, bool is_exceptional) noexcept;
+  void update(EventLoop& loop) noexcept;
 
   int fd_;
   Mode mode_;

@@ -66,7 +66,7 @@ void Drain::run() noexcept {
 /// False if it was the last one.
 bool Drain::read_piece() noexcept {
   StreamTransport& transport = reader_->stream->transport();
-  const std::span<char> memory = loop_.service<OpenTransports>().read_buffer();
+  const std::span<char> memory = transport.read_buffer();
   const ByteStream::Result result = transport.try_read(memory);
   switch (result.status) {
     case ByteStream::Status::done: reader_->keep({memory.data(), result.bytes}); return true;

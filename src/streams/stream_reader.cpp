@@ -10,6 +10,7 @@
 
 #include "streams/reader_state.hpp"
 #include "tasks/park_until.hpp"
+#include "tasks/running.hpp"
 
 namespace tulp {
 namespace detail {
@@ -22,7 +23,7 @@ constexpr std::size_t piece_bytes = 64 * 1024;  // what is received at least, if
 /// One read call: refuses a second one, and bounds how long it waits.
 class Reading {
  public:
-  Reading(ReaderState& state, const char* function) : state_(state), me_(require_task(function)) {
+  Reading(ReaderState& state, const char* function) : state_(state), me_(parkable_task(function)) {
     if (state.is_busy)
       throw InvalidStateError(std::string(function) + "() was called while another task reads from this stream");
     state.is_busy = true;
@@ -61,7 +62,7 @@ class Reading {
 
   /// Receives once more into the reader's buffer, where `wanted` more bytes would do; false at the end of the stream.
   bool receive_more(std::size_t wanted = 0) {
-    const std::span<char> memory = me_.loop().service<OpenTransports>().read_buffer();
+    const std::span<char> memory = state_.stream->transport().read_buffer();
     const std::size_t count = receive(memory.first(std::clamp(wanted, piece_bytes, memory.size())));
     state_.keep({memory.data(), count});
     return count > 0;
@@ -189,7 +190,7 @@ std::string StreamReader::read(std::size_t n) {
     return state_->take(to_eof);
   }
   if (!state_->buffered().empty()) return state_->take(n);
-  const auto memory = detail::running_task()->loop().service<detail::OpenTransports>().read_buffer();
+  const std::span<char> memory = state_->stream->transport().read_buffer();
   const std::size_t count = reading.receive(memory.first(std::min(n, memory.size())));
   return std::string(memory.data(), count);
 }

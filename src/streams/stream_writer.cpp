@@ -6,6 +6,7 @@
 #include "ssl/handshake.hpp"
 #include "ssl/upgrade.hpp"
 #include "streams/stream.hpp"
+#include "tasks/running.hpp"
 #include "transports/feed_park.hpp"
 
 namespace tulp {
@@ -23,6 +24,7 @@ void check_error(const StreamTransport& transport) { transport.check_error("writ
 /// Throws unless a new write may begin.
 void check_writable(const Stream& stream) {
   const StreamTransport& transport = stream.transport();
+  if (transport.is_writable()) return;
   check_error(transport);
   if (transport.is_closing() && !stream.is_close_called())  // not by the writer: by the server, for one
     throw_os_error(ECANCELED, "write to " + transport.peer() + ": the stream was closed on this side");
@@ -114,7 +116,7 @@ StreamWriter::~StreamWriter() {
 }
 
 void StreamWriter::write(std::string_view data) {
-  detail::TaskControl& me = detail::require_task("StreamWriter::write");
+  detail::TaskControl& me = detail::parkable_task("StreamWriter::write");
   const detail::Turns::Turn turn(stream_->write_turns());
   write_piece(*stream_, me, data);
 }

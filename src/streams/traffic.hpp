@@ -44,7 +44,7 @@ class alignas(64) Traffic {
 class CountedStream final : public ByteStream {
  public:
   CountedStream(std::unique_ptr<ByteStream> stream, std::shared_ptr<Traffic> traffic) noexcept
-      : stream_(std::move(stream)), traffic_(std::move(traffic)) {
+      : ByteStream(stream->watch()), stream_(std::move(stream)), traffic_(std::move(traffic)) {
     traffic_->on_accepted();
   }
   ~CountedStream() override { leave(); }

@@ -26,7 +26,13 @@ class ByteStream {
     std::size_t bytes = 0;  // with done
   };
 
+  ByteStream(const ByteStream&) = delete;
+  ByteStream& operator=(const ByteStream&) = delete;
   virtual ~ByteStream() = default;
+
+  /// The watch of its descriptor, if that says all that may_try(), arm() and disarm() would, which then need not be asked;
+  /// else null.
+  FdWatch* watch() const noexcept { return watch_; }
 
   /// `into` is not empty.
   virtual Result try_read(std::span<char> into) noexcept = 0;
@@ -77,6 +83,12 @@ class ByteStream {
   virtual std::any get_extra_info(std::string_view key) const = 0;
   /// The peer, for messages: "127.0.0.1:80".
   virtual std::string peer() const = 0;
+
+ protected:
+  explicit ByteStream(FdWatch* watch = nullptr) noexcept : watch_(watch) {}
+
+ private:
+  FdWatch* watch_;
 };
 
 }  // namespace tulp::detail

@@ -48,11 +48,6 @@ void OpenTransports::shut_down(Shutdown phase) {
   }
 }
 
-std::span<char> OpenTransports::read_buffer() {
-  if (read_buffer_ == nullptr) read_buffer_ = make_pages(read_buffer_bytes);
-  return {bytes_of(read_buffer_), read_buffer_bytes};
-}
-
 std::span<iovec> OpenTransports::views() {
   if (views_ == nullptr) views_ = std::make_unique_for_overwrite<iovec[]>(most_views);
   return {views_.get(), most_views};

@@ -69,7 +69,11 @@ class OpenTransports : public LoopService {
   void shut_down(Shutdown phase) override;
   bool is_quiet() const override { return open_.empty(); }
   /// Shared by all who read bytes: each empties it before anybody else runs.
-  std::span<char> read_buffer();
+  std::span<char> read_buffer() {
+    if (read_buffer_ == nullptr) [[unlikely]]
+      read_buffer_ = make_pages(read_buffer_bytes);
+    return {bytes_of(read_buffer_), read_buffer_bytes};
+  }
   /// As many as one system call takes; shared by all who write, until that call.
   std::span<iovec> views();
 

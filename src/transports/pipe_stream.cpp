@@ -25,7 +25,8 @@ bool is_fifo(int fd) noexcept {
 }  // namespace
 
 PipeStream::PipeStream(EventLoop& loop, UniqueFd pipe, PipeDirection direction)
-    : loop_(loop),
+    : ByteStream(&watch_),
+      loop_(loop),
       pipe_(std::move(pipe)),
       watch_(pipe_.get(), FdWatch::Mode::once),
       direction_(direction),

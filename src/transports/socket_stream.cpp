@@ -13,7 +13,8 @@
 namespace tulp::detail {
 
 SocketStream::SocketStream(EventLoop& loop, UniqueFd socket, const Address& peer)
-    : loop_(loop),
+    : ByteStream(&watch_),
+      loop_(loop),
       socket_(std::move(socket)),
       watch_(socket_.get(), FdWatch::Mode::once),
       peer_(peer),

@@ -19,7 +19,11 @@ constexpr std::size_t gather_bytes = 16 * 1024;
 
 StreamTransport::StreamTransport(EventLoop& loop, std::unique_ptr<ByteStream> stream,
                                  std::shared_ptr<BaseProtocol> protocol)
-    : loop_(loop), stream_(std::move(stream)), protocol_(std::move(protocol)) {
+    : loop_(loop),
+      stream_(std::move(stream)),
+      watch_(stream_->watch()),
+      all_(loop.service<OpenTransports>()),
+      protocol_(std::move(protocol)) {
   if (!stream_->can_write()) eof_ = Eof::never_writable;
   choose_face();
 }
@@ -28,7 +32,7 @@ std::shared_ptr<StreamTransport> StreamTransport::open(EventLoop& loop, std::uni
                                                        std::shared_ptr<BaseProtocol> protocol) {
   if (protocol == nullptr) throw std::invalid_argument("the protocol factory returned null");
   auto transport = std::make_shared<StreamTransport>(loop, std::move(stream), std::move(protocol));
-  loop.service<OpenTransports>().add(*transport);
+  transport->all_.add(*transport);
   transport->self_ = transport;
   if (transport->pushed_ != nullptr || transport->buffered_ != nullptr) {
     loop.post(transport->made_);
@@ -84,7 +88,7 @@ bool StreamTransport::is_reading() const noexcept {
 
 void StreamTransport::pause_reading() {
   is_reading_paused_ = true;
-  if (puller_ == nullptr && state_ == State::open && !has_peer_ended_) stream_->disarm(Direction::read);
+  if (puller_ == nullptr && state_ == State::open && !has_peer_ended_) disarm(Direction::read);
 }
 
 void StreamTransport::resume_reading() {
@@ -94,10 +98,10 @@ void StreamTransport::resume_reading() {
 
 void StreamTransport::go_on_reading() {
   if (!wants_to_read() || readable_.is_queued()) return;
-  if (stream_->may_try(Direction::read))
+  if (may_try(Direction::read))
     loop_.post(readable_);
   else
-    stream_->arm(Direction::read, readable_);
+    arm(Direction::read, readable_);
 }
 
 void StreamTransport::on_readable() {
@@ -117,7 +121,7 @@ void StreamTransport::on_readable() {
 
 /// Empty if the protocol gives none, which ends the connection.
 std::span<char> StreamTransport::memory_to_read_into() {
-  if (buffered_ == nullptr || !stream_->can_read()) return loop_.service<OpenTransports>().read_buffer();
+  if (buffered_ == nullptr || !stream_->can_read()) return read_buffer();
   std::span<char> memory;
   auto error = guarded("get_buffer", [&] {
     memory = buffered_->get_buffer(OpenTransports::read_buffer_bytes);
@@ -165,16 +169,6 @@ void StreamTransport::watch_for_hang_up() {
 }
 
 // Reading, for streams.
-
-void StreamTransport::arm_reader(Runnable& reader) {
-  puller_ = &reader;
-  stream_->arm(Direction::read, reader);
-}
-
-void StreamTransport::disarm_reader() noexcept {
-  puller_ = nullptr;
-  if (state_ == State::open) stream_->disarm(Direction::read);
-}
 
 void StreamTransport::queue_once(Runnable& waiter) noexcept {
   if (!waiter.is_queued()) loop_.post(waiter);
@@ -239,7 +233,7 @@ void StreamTransport::send(Pieces& pieces) {
   if (write_error_ || state_ == State::lost || state_ == State::gone) return pieces.consume_all();
   if (loop_.belongs_to_parent()) return pieces.consume_all();  // who sends it too
   while (!is_send_blocked_ && (!queue_.empty() || !pieces.empty())) {
-    if (!stream_->may_try(Direction::write)) {
+    if (!may_try(Direction::write)) {
       wait_until_writable();
       break;
     }
@@ -263,7 +257,7 @@ void StreamTransport::send(Pieces& pieces) {
 ByteStream::Result StreamTransport::try_write(const Pieces& pieces) {
   std::array<iovec, 16> few;
   std::span<iovec> views = few;
-  if (pieces.count() >= few.size()) views = loop_.service<OpenTransports>().views();
+  if (pieces.count() >= few.size()) views = all_.views();
   const std::size_t queue_count = queue_.empty() ? 0 : 1;
   if (queue_count != 0) views[0] = to_iovec(queue_.view());
   return stream_->try_write(views.first(queue_count + pieces.put_into(views.subspan(queue_count))));
@@ -297,7 +291,7 @@ void StreamTransport::run_deferred() noexcept {
 
 void StreamTransport::wait_until_writable() {
   is_send_blocked_ = true;
-  stream_->arm(Direction::write, writable_);
+  arm(Direction::write, writable_);
 }
 
 void StreamTransport::on_writable() {
@@ -379,7 +373,7 @@ void StreamTransport::end_file() noexcept {
 bool StreamTransport::flush() {
   send({});
   if (!queue_.empty() || is_send_blocked_ || is_lost()) return false;
-  if (stream_->may_try(Direction::write)) return true;
+  if (may_try(Direction::write)) return true;
   wait_until_writable();
   return false;
 }
@@ -399,7 +393,7 @@ void StreamTransport::begin_upgrade() {
     throw InvalidStateError("start_tls() on a connection that has ended, or goes one way");
   take_over_feeder();
   is_upgrading_ = true;
-  stream_->disarm(Direction::read);
+  disarm(Direction::read);
 }
 
 void StreamTransport::end_upgrade() noexcept {
@@ -431,7 +425,7 @@ void StreamTransport::close() {
   if (write_error_) return lose(write_error_, ByteStream::Ending::reset);
   take_over_feeder();
   state_ = State::closing;
-  stream_->disarm(Direction::read);
+  disarm(Direction::read);
   wake_puller();
   send({});
   is_flushing_ = state_ == State::closing && get_write_buffer_size() > 0;
@@ -453,8 +447,8 @@ void StreamTransport::lose(std::exception_ptr error, ByteStream::Ending ending) 
   ending_ = ending;
   queue_.clear();
   ListHook<Deferred>::unlink();
-  stream_->disarm(Direction::read);
-  stream_->disarm(Direction::write);
+  disarm(Direction::read);
+  disarm(Direction::write);
   wake_puller();
   wake_feeder();
   if (upgrader_ != nullptr) queue_once(*std::exchange(upgrader_, nullptr));

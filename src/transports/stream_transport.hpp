@@ -71,10 +71,20 @@ class StreamTransport final : public Transport,
 
   ByteStream::Result try_read(std::span<char> into) noexcept { return stream_->try_read(into); }
   std::exception_ptr stream_error() const { return stream_->error(); }
-  bool may_try(Direction direction) const noexcept { return stream_->may_try(direction); }
+  bool may_try(Direction direction) const noexcept {
+    return watch_ != nullptr ? watch_->may_try(direction) : stream_->may_try(direction);
+  }
   /// Queues `reader` once when there may be something to read, or when the transport ends.
-  void arm_reader(Runnable& reader);
-  void disarm_reader() noexcept;
+  void arm_reader(Runnable& reader) {
+    puller_ = &reader;
+    arm(Direction::read, reader);
+  }
+  void disarm_reader() noexcept {
+    puller_ = nullptr;
+    if (state_ == State::open) disarm(Direction::read);
+  }
+  /// Of the loop; empty before anybody else runs.
+  std::span<char> read_buffer() const { return all_.read_buffer(); }
   /// Ends the connection with `error`.
   void fail(std::exception_ptr error);
 
@@ -103,6 +113,10 @@ class StreamTransport final : public Transport,
   std::size_t high_water_bytes() const noexcept { return marks_.high_bytes(); }
   /// Throws: InvalidStateError - after close() or write_eof(), or while a file is being sent.
   void check_writable() const;
+  /// Whether neither check_writable() nor check_error() would throw.
+  bool is_writable() const noexcept {
+    return state_ == State::open && eof_ == Eof::none && !is_upgrading_ && !write_error_ && file_ == nullptr;
+  }
   /// Throws what ended writing, if something has; `operation` is for messages.
   void check_error(const char* operation) const;
 
@@ -121,6 +135,7 @@ class StreamTransport final : public Transport,
   template <class Replace>
   void replace_stream(Replace replace) {
     stream_ = replace(std::move(stream_));
+    watch_ = stream_->watch();
   }
   /// Queues `upgrader` once when the connection has been lost.
   void arm_upgrader(Runnable* upgrader) noexcept { upgrader_ = upgrader; }
@@ -152,6 +167,13 @@ class StreamTransport final : public Transport,
   void on_writable();
   void on_lost();
 
+  void arm(Direction direction, Runnable& target) {
+    watch_ != nullptr ? watch_->arm(loop_, direction, target) : stream_->arm(direction, target);
+  }
+  void disarm(Direction direction) noexcept {
+    watch_ != nullptr ? watch_->disarm(loop_, direction) : stream_->disarm(direction);
+  }
+
   void choose_face();
   void go_on_reading();
   bool wants_to_read() const noexcept;
@@ -182,6 +204,7 @@ class StreamTransport final : public Transport,
   // what they cost beside the system calls.
   EventLoop& loop_;
   std::unique_ptr<ByteStream> stream_;
+  FdWatch* watch_;  // the stream's, if it has one to ask
   State state_ = State::open;
   Eof eof_ = Eof::none;
   bool is_send_blocked_ = false;  // the kernel took no more; writable_ is armed
@@ -199,6 +222,7 @@ class StreamTransport final : public Transport,
   WriteQueue queue_;
   std::exception_ptr write_error_;
   WaterMarks marks_;
+  OpenTransports& all_;
 
   const FileRange* file_ = nullptr;  // that is being sent
   Runnable* upgrader_ = nullptr;
