@@ -486,6 +486,10 @@ struct LoopOptions {
   /// for each time.  Zero is what the environment variable TULP_WATCHDOG says, in milliseconds, else never.  It takes a
   /// thread, and the signal SIGURG, which interrupts what blocks as any signal does.
   Duration watchdog = Duration::zero();
+  /// For so long a loop that has nothing to do asks the system again and again before it lets the thread sleep: it hears
+  /// some microseconds sooner of what comes in that time, and keeps a processor busy for it.  Zero is what the environment
+  /// variable TULP_SPIN says, in microseconds, else it sleeps at once.
+  Duration spin = Duration::zero();
 };
 
 /// The loop that runs in this thread; else the one that was set for it; else, on the main thread, one that the policy

@@ -11,6 +11,7 @@
 #include <tulp/detail/task_control.hpp>
 #include <tulp/error.hpp>
 
+#include "loop/environment.hpp"
 #include "tasks/dump.hpp"
 
 namespace tulp {
@@ -97,9 +98,14 @@ void SelectorEventLoop::poll(RunMode mode) {
   Duration timeout = was_posted_to_ || mode == RunMode::nowait ? Duration::zero() : time_to_wait();
   const bool may_be_stuck = timeout.is_never() && is_stuck();
   if (may_be_stuck) timeout = patience();
-  is_asleep_.store(timeout > Duration::zero(), std::memory_order_seq_cst);
   if (watchdog_ != nullptr) watchdog_->rest();
-  const std::size_t count = wait(inbox_.empty() ? timeout : Duration::zero());
+  std::size_t count = 0;
+  if (spin_ > Duration::zero() && timeout > Duration::zero()) [[unlikely]]
+    count = spin(timeout);
+  if (count == 0) {
+    is_asleep_.store(timeout > Duration::zero(), std::memory_order_seq_cst);
+    count = wait(inbox_.empty() ? timeout : Duration::zero());
+  }
   if (watchdog_ != nullptr) watchdog_->resume();
   is_asleep_.store(false, std::memory_order_relaxed);
   set_recent_time(hooks_ == nullptr ? coarse_time() : time());
@@ -115,6 +121,16 @@ std::size_t SelectorEventLoop::wait(Duration timeout) {
   if (drives_host_) [[unlikely]]
     return wait_in_host(timeout);
   return selector_->wait(timeout, events_);
+}
+
+/// Does not sleep; 0 if nothing has come in the time for that, or something from another thread has.
+std::size_t SelectorEventLoop::spin(Duration timeout) {
+  if (hooks_ != nullptr || host_ != nullptr) return 0;
+  const TimePoint end = after(time(), std::min(spin_, timeout));
+  do {
+    if (const std::size_t count = selector_->wait(Duration::zero(), events_)) return count;
+  } while (inbox_.empty() && time() < end);
+  return 0;
 }
 
 /// Nothing that the loop knows of can make a task go on.
@@ -399,8 +415,14 @@ std::unique_ptr<SelectorEventLoop> make_selector_event_loop(const LoopOptions& o
   const auto make_selector = choose_selector(options.selector).make;
   auto loop = host == nullptr ? std::make_unique<SelectorEventLoop>(make_selector)
                               : std::make_unique<SelectorEventLoop>(make_selector, std::move(host));
-  const Duration limit = options.watchdog > Duration::zero() ? options.watchdog : watchdog_limit_from_environment();
+  Duration limit = options.watchdog;
+  if (limit <= Duration::zero())
+    limit = duration_from_environment("TULP_WATCHDOG", std::chrono::milliseconds(1), "milliseconds");
   if (limit > Duration::zero()) loop->watch_over(limit);
+  Duration spin = options.spin;
+  if (spin <= Duration::zero())
+    spin = duration_from_environment("TULP_SPIN", std::chrono::microseconds(1), "microseconds");
+  loop->set_spin(spin);
   return loop;
 }
 

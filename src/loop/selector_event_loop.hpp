@@ -51,6 +51,9 @@ class SelectorEventLoop final : public EventLoop {
   /// Before the first run.  Throws: OsError - there is no thread to be had.
   void watch_over(Duration limit) { watchdog_ = std::make_unique<Watchdog>(limit); }
 
+  /// For so long it asks again and again before it sleeps.
+  void set_spin(Duration limit) noexcept { spin_ = limit; }
+
   LoopHooks* hooks() const noexcept { return hooks_.get(); }
 
   // For a host.
@@ -95,6 +98,7 @@ class SelectorEventLoop final : public EventLoop {
   void iterate(RunMode mode);
   void poll(RunMode mode);
   std::size_t wait(Duration timeout);
+  std::size_t spin(Duration timeout);
   std::size_t wait_in_host(Duration timeout);
   void queue_due_timers();
   void run_batches();
@@ -136,6 +140,7 @@ class SelectorEventLoop final : public EventLoop {
   std::unique_ptr<Watchdog> watchdog_;
   std::size_t watch_count_ = 0;
   bool was_posted_to_ = false;  // by other threads, before the last batch
+  Duration spin_ = Duration::zero();
   std::unique_ptr<LoopHost> host_;
   bool drives_host_ = false;  // run_forever() is inside, and not the program in the host
   bool is_guest_ = false;     // the program waits for the selector's descriptor by itself

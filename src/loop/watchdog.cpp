@@ -4,13 +4,9 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
-#include <cstring>
 #include <ctime>
-#include <stdexcept>
 #include <string>
 
 #include <tulp/detail/task_control.hpp>
@@ -172,17 +168,6 @@ void Watchdog::report() noexcept {
     log(text + describe_call_stack("at", {sample_.frames.data(), sample_.frame_count}));
   } catch (const std::bad_alloc&) {  // there is nobody to tell
   }
-}
-
-Duration watchdog_limit_from_environment() {
-  const char* text = std::getenv("TULP_WATCHDOG");
-  if (text == nullptr || *text == '\0') return Duration::zero();
-  const char* end = text + std::strlen(text);
-  int milliseconds = 0;
-  if (const auto [rest, error] = std::from_chars(text, end, milliseconds);
-      error != std::errc() || rest != end || milliseconds < 0)
-    throw std::invalid_argument(std::string("TULP_WATCHDOG: '") + text + "' is no number of milliseconds");
-  return std::chrono::milliseconds(milliseconds);
 }
 
 }  // namespace tulp

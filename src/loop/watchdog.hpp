@@ -88,8 +88,4 @@ class Watchdog {
   std::optional<ThreadEnd> end_;
 };
 
-/// The environment's TULP_WATCHDOG, in milliseconds; zero if it is not set.
-/// Throws: std::invalid_argument - it is no number.
-Duration watchdog_limit_from_environment();
-
 }  // namespace tulp

@@ -89,7 +89,7 @@ class Debugging(unittest.TestCase):
         self.assertEqual(stuck("thread", TULP_WATCHDOG="20"), "")
 
     def test_settings_that_make_no_sense_end_in_one_line(self):
-        for name in ("TULP_WATCHDOG", "TULP_DUMP_SIGNAL"):
+        for name in ("TULP_WATCHDOG", "TULP_SPIN", "TULP_DUMP_SIGNAL"):
             done = subprocess.run([STUCK, "thread"], env={**os.environ, name: "nonsense"}, capture_output=True, timeout=60,
                                   check=False)
             self.assertEqual(done.returncode, 1)

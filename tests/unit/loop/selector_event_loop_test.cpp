@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <sys/select.h>
 
+#include <atomic>
 #include <chrono>
 #include <cstdlib>
 #include <functional>
@@ -68,7 +69,7 @@ class FakedSleep {
   FakedSleep& operator=(const FakedSleep&) = delete;
   ~FakedSleep() { sys = original; }
 
-  static inline int looked = 0;               // without sleeping
+  static inline std::atomic<int> looked = 0;  // without sleeping
   static inline std::vector<Duration> asked;  // for how long it would have slept
 
  private:
@@ -203,6 +204,37 @@ TEST_CASE(
   CHECK(calls == 1);
   CHECK(sleeps.looked == 2);
   CHECK(sleeps.asked.size() == 1);
+}
+
+TEST_CASE(
+    "a loop that spins asks again and again before it sleeps, and hears without sleeping of what comes meanwhile") {
+  const auto loop = new_event_loop(
+      {.selector = GENERATE(SelectorKind::epoll, SelectorKind::poll, SelectorKind::select), .spin = 10min});
+  int ends[2];
+  REQUIRE(::pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0);
+  const FakedSleep sleeps(*loop);
+  loop->add_reader(ends[0], [&] { loop->stop(); });
+  std::thread writer([&] {
+    while (sleeps.looked < 3) std::this_thread::yield();
+    CHECK(::write(ends[1], "x", 1) == 1);
+  });
+  loop->run_forever();
+  writer.join();
+  CHECK(sleeps.looked > 3);
+  CHECK(sleeps.asked.empty());
+  loop->close();
+  for (const int end : ends) ::close(end);
+}
+
+TEST_CASE("a loop that spins sleeps all the same, after that time or until its first timer is due") {
+  const auto loop = new_event_loop({.spin = 200us});
+  const bool has_timer = GENERATE(false, true);
+  if (has_timer) loop->call_later(1h, [] {});
+  const FakedSleep sleeps(*loop);
+  loop->run_forever();
+  CHECK(sleeps.looked >= 1);
+  REQUIRE(sleeps.asked.size() == 1);
+  CHECK(sleeps.asked[0].is_never() != has_timer);
 }
 
 TEST_CASE("hand-overs between tasks cost no system call") {
