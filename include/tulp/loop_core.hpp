@@ -38,6 +38,8 @@ class Runnable {
 
   Kind kind() const noexcept { return kind_; }
   bool is_queued() const noexcept { return is_queued_; }
+  /// While it is queued: what comes after it, or null.
+  const Runnable* next() const noexcept { return next_; }
 
  protected:
   constexpr ~Runnable() = default;

@@ -71,7 +71,7 @@ class Fiber {
     thread_ = &here;
     here.running = &next;
     sanitizer_.before_jump(next.sanitizer_);
-    const Jumped from = jump(next.context_, this);
+    const detail::Jumped from = detail::jump(next.context_, this);
     const FlowThread& now = arrive(from.fctx, *static_cast<Fiber*>(from.data));
     *now.exceptions = exceptions;
     *now.error_number = error_number;
@@ -80,12 +80,6 @@ class Fiber {
   /// Of a flow that is not running: the return addresses from where it stands outwards; how many there are.  None where
   /// too little of the stack is left to look from.  Does not allocate.
   std::size_t capture(std::span<const void*> frames) noexcept;
-
-  /// Brings what the flow will need first, when it is switched to, into the cache.
-  void prefetch() const noexcept {
-    constexpr int lines = 5;
-    for (int line = 0; line < lines; ++line) __builtin_prefetch(static_cast<const char*>(context_) + 64 * line);
-  }
 
   const Stack& stack() const noexcept { return stack_; }
 

@@ -2,7 +2,7 @@
 #pragma once
 #include <boost/context/detail/fcontext.hpp>
 
-namespace tulp {
+namespace tulp::detail {
 
 /// What comes back: where the flow stands that was left, and its data.
 using Jumped = boost::context::detail::transfer_t;
@@ -44,4 +44,4 @@ inline Jumped jump(void* to, void* data) noexcept { return boost::context::detai
 
 #endif
 
-}  // namespace tulp
+}  // namespace tulp::detail

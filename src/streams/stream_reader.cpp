@@ -70,21 +70,23 @@ class Reading {
 
  private:
   std::optional<std::size_t> try_receive(StreamTransport& transport, std::span<char> into) {
-    if (transport.is_closing()) throw_closed();
+    if (transport.is_closing()) [[unlikely]]
+      throw_closed();
     // After a write that failed the kernel is asked in any case: what the peer said before may have come since the last poll.
     if (transport.may_try(Direction::read) || transport.write_error()) {
       const ByteStream::Result result = transport.try_read(into);
-      switch (result.status) {
-        case ByteStream::Status::done: return result.bytes;
-        case ByteStream::Status::end: return end(transport);
-        case ByteStream::Status::failed:
-          transport.fail(transport.stream_error());
-          std::rethrow_exception(transport.stream_error());
-        case ByteStream::Status::would_block: break;
-      }
+      if (result.status == ByteStream::Status::done) [[likely]]
+        return result.bytes;
+      if (result.status == ByteStream::Status::end) return end(transport);
+      if (result.status == ByteStream::Status::failed) throw_failed(transport);
     }
     throw_if_broken(transport);
     return std::nullopt;
+  }
+
+  [[noreturn, gnu::cold]] static void throw_failed(StreamTransport& transport) {
+    transport.fail(transport.stream_error());
+    std::rethrow_exception(transport.stream_error());
   }
 
   /// A call's time begins when it first asks the transport, and is not prolonged by what comes drop by drop.
@@ -111,7 +113,10 @@ class Reading {
   /// before has been read by now.  EPIPE is no such error, for the peer may end before it is answered; nor is a write
   /// that was cut on this side.
   static void throw_if_broken(const StreamTransport& transport) {
-    if (!transport.write_error()) return;
+    if (transport.write_error()) [[unlikely]]
+      throw_what_broke(transport);
+  }
+  [[gnu::cold]] static void throw_what_broke(const StreamTransport& transport) {
     try {
       std::rethrow_exception(transport.write_error());
     } catch (const OsError& error) {
@@ -127,7 +132,9 @@ class Reading {
 
   class ReadPark final : public Park {
    public:
-    ReadPark(StreamTransport& transport, TaskControl& me) : transport_(transport) { transport_.arm_reader(me); }
+    ReadPark(StreamTransport& transport, TaskControl& me) : Park(&transport), transport_(transport) {
+      transport_.arm_reader(me);
+    }
     ReadPark(const ReadPark&) = delete;
     ReadPark& operator=(const ReadPark&) = delete;
     ~ReadPark() { undo(); }

@@ -43,6 +43,12 @@ namespace detail {
 /// What a parked task waits for.  Lives on the task's own stack while it is parked.
 class Park {
  public:
+  /// `looked_at` is what the task touches as soon as it goes on, so that it may be brought into the cache before.
+  explicit Park(const void* looked_at = nullptr) noexcept : looked_at_(looked_at) {}
+  Park(const Park&) = delete;
+  Park& operator=(const Park&) = delete;
+  const void* looked_at() const noexcept { return looked_at_; }
+
   /// Unlinks the task from whatever would wake it.  Called when the task is cancelled while nothing has woken it yet.
   virtual void undo() noexcept = 0;
   /// False if what is waited for must have ended before the task goes on: then a cancellation comes at the next park.
@@ -59,6 +65,9 @@ class Park {
 
  protected:
   ~Park() = default;
+
+ private:
+  const void* looked_at_;
 };
 
 /// Waits for the end of a future, and passes a cancellation on to it, unless somebody else waits for it too.
@@ -175,8 +184,10 @@ class TaskControl : public Runnable, public ListHook<TaskControl> {
   void leave_loop() noexcept;
 
   // What each park touches comes first.
-  Fiber* fiber_ = nullptr;  // from the first step to the end; the one that a coroutine's step runs on, if any does
-  Park* park_ = nullptr;    // while parked
+  Fiber* fiber_ = nullptr;       // from the first step to the end; the one that a coroutine's step runs on, if any does
+  const void* frame_ = nullptr;  // where its stack stood at the last park
+  const void* looked_at_ = nullptr;  // what it touches when it goes on
+  Park* park_ = nullptr;             // while parked
   EventLoop& loop_;
   std::uint16_t no_park_depth_ = 0;
   std::uint16_t operation_count_ = 0;  // I/O operations since the last park
