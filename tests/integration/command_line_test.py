@@ -1,14 +1,16 @@
 """What all subcommands have in common: help, manual, completions, version, bad arguments, and how they end."""
 import os
 import pathlib
+import pty
 import re
+import select
 import shutil
 import signal
 import subprocess
 import time
 import unittest
 
-from programs import TULP, on_terminal, tulp
+from programs import TULP, on_terminal, temporary_folder, tulp
 
 REFERENCE = pathlib.Path(TULP).parent / "reference"
 HELP = tulp("--help").stdout.decode()
@@ -142,6 +144,70 @@ class Completions(unittest.TestCase):
         for command in ALL:
             for option in options(command):
                 self.assertRegex(text, rf"[{{,) '(]{re.escape(option)}\b")
+
+
+TYPED = [   # in a folder with certificate.pem and site/, before the tabulator is pressed; and what stands there then
+    ("echo --tls-cert cer", "certificate.pem"), ("echo --tls-key=cer", "--tls-key=certificate.pem"),
+    ("serve si", "site/"), ("serve --access-log cer", "certificate.pem"), ("serve --port cer", "cer"),
+    ("nc --unix cer", "certificate.pem"), ("fetch -o cer", "certificate.pem"), ("crawl --cacert cer", "certificate.pem"),
+    ("proxy --listen cer", "cer"), ("port-check cer", "certificate.pem"), ("help ser", "serve"), ("fetch --crl", "--crlfile")]
+
+
+class Typing(unittest.TestCase):
+    """At a shell, as a person does."""
+
+    def setUp(self):
+        self.folder = self.enterContext(temporary_folder())
+        (self.folder / "certificate.pem").touch()
+        (self.folder / "site").mkdir()
+
+    def type(self, shell, *prepare):
+        """What each line of TYPED becomes in a shell where tulp prints its arguments."""
+        pid, self.terminal = pty.fork()
+        if pid == 0:
+            os.chdir(self.folder)
+            environment = {"TERM": "dumb", "PS1": "$ ", "INPUTRC": "/dev/null", "HOME": str(self.folder)}
+            os.execvpe(shell[0], shell, {**os.environ, **environment})
+        self.printed = ""
+        for line in *prepare, "tulp() { printf '<%s>' \"$@\" END; }":
+            os.write(self.terminal, line.encode() + b"\n")
+        for line, _ in TYPED:
+            self.enter(f"tulp {line}\t")
+        os.write(self.terminal, b"exit\n")
+        os.waitpid(pid, 0)
+        os.close(self.terminal)
+        return [re.findall("<([^<>]*)>", each)[-1] for each in self.printed.split("<END>")[:-1]]
+
+    def enter(self, line):
+        """As a person, who looks at what is offered: zsh inserts nothing if the next key is there already."""
+        os.write(self.terminal, line.encode())
+        while select.select([self.terminal], [], [], 0.3)[0]:
+            self.printed += os.read(self.terminal, 65536).decode()
+        os.write(self.terminal, b"\n")
+        before = self.printed.count("<END>")
+        while self.printed.count("<END>") == before:
+            self.printed += os.read(self.terminal, 65536).decode()
+
+    def check(self, became):
+        for (line, word), instead in zip(TYPED, became):
+            with self.subTest(line):
+                self.assertEqual(instead.rstrip("/"), word.rstrip("/"))   # zsh takes it back at the end of the line
+        self.assertEqual(len(became), len(TYPED))
+
+    def test_bash_completes_files_folders_and_words_where_they_belong(self):
+        self.check(self.type(["bash", "--norc", "-i"], f"source {REFERENCE}/tulp"))
+
+    def test_zsh_does_too(self):
+        zsh = shutil.which("zsh") or self.skipTest("zsh is not installed")
+        self.check(self.type([zsh, "-f", "-i"], f"fpath=({REFERENCE} $fpath)", "autoload -U compinit", "compinit -u -D"))
+
+    def test_fish_does_too(self):
+        fish = shutil.which("fish") or self.skipTest("fish is not installed")
+        for line, word in TYPED:
+            with self.subTest(line):
+                result = run(fish, "--no-config", "-c", f"source {REFERENCE}/tulp.fish; complete -C 'tulp {line}'", cwd=self.folder)
+                offered = [entry.partition("\t")[0] for entry in result.stdout.decode().splitlines()]
+                self.assertEqual(offered, [word] if word != line.split()[-1] else [])
 
 
 class Ends(unittest.TestCase):

@@ -290,7 +290,7 @@ void add_bench(CLI::App& app, Command& chosen) {
       ->type_name("HEADER")
       ->check(check_field)
       ->allow_extra_args(false);
-  bench->add_option("-d,--data", options->body, "The request's body")->type_name("TEXT");
+  bench->add_option("-d,--data", options->body, "The request's body")->type_name("DATA");
   bench->add_option("--status", plan.status, "The status that replies must have, instead of any below 400")
       ->check(CLI::Range(200, 599).description(""));
   bench->add_flag("--any-size", plan.sizes_may_differ, "Bodies may differ in size");

@@ -293,7 +293,9 @@ void add_crawl(CLI::App& app, Command& chosen) {
       ->check(CLI::PositiveNumber.description(""))
       ->capture_default_str();
   crawl->add_option("--max-depth", options->max_depth, "How many links from the beginning")->capture_default_str();
-  crawl->add_option("--max-bytes", options->max_bytes, "How much is read in all")->capture_default_str();
+  crawl->add_option("--max-bytes", options->max_bytes, "How much is read in all")
+      ->type_name("BYTES")
+      ->capture_default_str();
   crawl->add_option("-j,--jobs", options->job_count, "How many pages at a time")
       ->check(CLI::Range(1, 1000).description(""))
       ->capture_default_str();

@@ -182,7 +182,9 @@ void add_demo(CLI::App& app, Command& chosen) {
       ->check(CLI::Range(1, 100'000).description(""))
       ->capture_default_str();
   demo->add_flag("--serve", options->only_serves, "Only serve the pages, for others to fetch");
-  demo->add_option("--port", options->port, "Where the server listens; 0 takes a free port")->capture_default_str();
+  demo->add_option("--port", options->port, "Where the server listens; 0 takes a free port")
+      ->type_name("PORT")
+      ->capture_default_str();
   options->server_tls.add_options(*demo);
   options->via.tls->add_options(*demo);
   demo->footer(

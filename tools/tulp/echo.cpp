@@ -81,13 +81,15 @@ ExitCode serve_datagrams(const EchoOptions& options) {
 void add_echo(CLI::App& app, Command& chosen) {
   const auto options = std::make_shared<EchoOptions>();
   CLI::App* echo = app.add_subcommand("echo", "Send everything back to where it came from");
-  CLI::Option* port =
-      echo->add_option("-p,--port", options->port, "Where to listen; 0 takes a free port and prints it");
+  CLI::Option* port = echo->add_option("-p,--port", options->port, "Where to listen; 0 takes a free port and prints it")
+                          ->type_name("PORT");
   CLI::Option* host =
       echo->add_option("--host", options->host, "The address to listen on; '' is all there are, with --udp all of IPv4")
+          ->type_name("HOST")
           ->capture_default_str();
   CLI::Option* unix_path =
       echo->add_option("--unix", options->unix_path, "Listen on a Unix socket instead; @NAME is an abstract one")
+          ->type_name("PATH")
           ->check(check_unix_name);
   CLI::Option* udp = echo->add_flag("-u,--udp", options->is_udp, "Datagrams instead of connections");
   options->tls.add_options(*echo);

@@ -276,16 +276,18 @@ void add_nc(CLI::App& app, Command& chosen) {
   nc->add_option("WHERE", settings->where,
                  "HOST PORT; with -l PORT, and perhaps the HOST before it whose address is taken");
   nc->add_flag("-l,--listen", settings->listens, "Wait for a connection, and print the port if it is given as 0");
-  nc->add_option("-p,--port", settings->port, "The port of -l, as other netcats want it");
+  nc->add_option("-p,--port", settings->port, "The port of -l, as other netcats want it")->type_name("PORT");
   nc->add_flag("-k,--keep-open", settings->keeps_listening, "With -l: wait for another one when one has ended");
   CLI::Option* unix_path =
       nc->add_option("-U,--unix", settings->unix_path, "A Unix socket instead; @NAME is an abstract one")
           ->check(check_unix_name);
   CLI::Option* udp =
       nc->add_flag("-u,--udp", settings->is_udp, "Datagrams instead of a connection")->excludes(unix_path);
+          ->type_name("PATH")
   nc->add_flag("-N,--shut-down", settings->tells_end, "Tell the peer when standard input has ended");
   nc->add_option("-w,--timeout", settings->limit_seconds,
-                 "Seconds: how long connecting may take, and then how long nobody may say anything")
+                 "How long connecting may take, and then how long nobody may say anything")
+      ->type_name("SECONDS")
       ->check(CLI::Range(0.001, 1e9));
   CLI::Option* zero = nc->add_flag("-z,--zero", settings->only_looks,
                                    "Only look whether somebody listens; PORT may be a range such as 20-25");
@@ -298,6 +300,7 @@ void add_nc(CLI::App& app, Command& chosen) {
       ->needs(tls);
   settings->client_tls.add_options(*nc, "--insecure");
   for (const char* name : ClientTls::names) nc->get_option(name)->needs(tls);
+      ->type_name("NAME")
   settings->server_tls.add_options(*nc);
   nc->get_option("--tls-cert")->excludes(udp)->excludes(zero);
   nc->footer(nc_help);

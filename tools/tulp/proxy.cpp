@@ -121,14 +121,17 @@ void add_proxy(CLI::App& app, Command& chosen) {
   const auto settings = std::make_shared<ProxySettings>();
   CLI::App* proxy = app.add_subcommand("proxy", "Forward connections to another address, with TLS on either side");
   const CLI::Range any_time(0.001, 1e9);
-  proxy->add_option("-l,--listen", settings->listen, "ADDR to listen on")
+  proxy->add_option("-l,--listen", settings->listen, "Where to listen")
+      ->type_name("ADDR")
       ->required()
       ->check(proxy::check_place_to_listen);
-  proxy->add_option("-t,--to", settings->targets, "ADDR to connect to; more of them are tried in turn if it cannot be")
+  proxy->add_option("-t,--to", settings->targets, "Where to connect to; more of them are tried in turn if it cannot be")
+      ->type_name("ADDR")
       ->required()
       ->take_all()
       ->allow_extra_args(false)
       ->check(proxy::check_place_to_connect);
+      ->type_name("NAME")
   settings->server_tls.add_options(*proxy);
   CLI::Option* to_tls = proxy->add_flag("--to-tls", settings->is_target_tls, "Speak TLS to the target");
   proxy->add_option("--to-name", settings->target_name, "Whom the target's certificate must be for, if not the host")
@@ -137,18 +140,21 @@ void add_proxy(CLI::App& app, Command& chosen) {
   for (const char* name : ClientTls::names) proxy->get_option(name)->needs(to_tls);
   proxy
       ->add_option("--connect-timeout", settings->connect_seconds,
-                   "Seconds for connecting to a target, and for each TLS handshake")
+                   "How long connecting to a target may take, and each TLS handshake")
+      ->type_name("SECONDS")
       ->check(any_time)
       ->capture_default_str();
   proxy
       ->add_option("--idle-timeout", settings->idle_seconds,
-                   "Seconds after which a connection is broken off on which nothing moves; by default never")
+                   "How long nothing may move on a connection before it is broken off; by default for ever")
+      ->type_name("SECONDS")
       ->check(any_time);
-  proxy
-      ->add_option("--grace", settings->grace_seconds, "Seconds that connections have to end when the proxy is stopped")
+  proxy->add_option("--grace", settings->grace_seconds, "How long connections have to end when the proxy is stopped")
+      ->type_name("SECONDS")
       ->check(CLI::Range(0.0, 1e9))
       ->capture_default_str();
   proxy->add_option("--max-connections", settings->most_connections, "How many at a time; what comes beyond is refused")
+      ->type_name("BYTES")
       ->check(CLI::Range(1, 1'000'000))
       ->capture_default_str();
   proxy->add_option("--buffer", settings->buffer_bytes, "Bytes that may wait in each direction of a connection")

@@ -235,7 +235,10 @@ Exit codes:
 
 /// A limit of time.
 void add_seconds(CLI::App& command, const char* name, double& value, const char* help) {
-  command.add_option(name, value, help)->check(CLI::Range(0.1, 86400.0).description(""))->capture_default_str();
+  command.add_option(name, value, help)
+      ->type_name("SECONDS")
+      ->check(CLI::Range(0.1, 86400.0).description(""))
+      ->capture_default_str();
 }
 
 void add_limits(CLI::App& command, ServeOptions& options) {
@@ -246,9 +249,9 @@ void add_limits(CLI::App& command, ServeOptions& options) {
   command.add_option("--max-requests", options.limits.request_count, "How many on one connection")
       ->check(CLI::Range(1, most).description(""))
       ->capture_default_str();
-  add_seconds(command, "--head-timeout", options.head_s, "Seconds for a request, and for a TLS handshake");
-  add_seconds(command, "--idle-timeout", options.idle_s, "Seconds between requests");
-  add_seconds(command, "--send-timeout", options.send_s, "Seconds in which a client has to take 16 KiB of a reply");
+  add_seconds(command, "--head-timeout", options.head_s, "How long a request may take to come, and a TLS handshake");
+  add_seconds(command, "--idle-timeout", options.idle_s, "How long a client may take before it asks again");
+  add_seconds(command, "--send-timeout", options.send_s, "How long a client may take for each 16 KiB of a reply");
 }
 
 }  // namespace
@@ -256,7 +259,7 @@ void add_limits(CLI::App& command, ServeOptions& options) {
 void add_serve(CLI::App& app, Command& chosen) {
   const auto options = std::make_shared<ServeOptions>();
   CLI::App* serve = app.add_subcommand("serve", "Serve the files of a folder over HTTP or HTTPS");
-  serve->add_option("DIR", options->folder, "The folder")->capture_default_str();
+  serve->add_option("DIR", options->folder, "The folder")->type_name("DIR")->capture_default_str();
   serve->add_option("-p,--port", options->port, "Where to listen; 0 takes a free port and prints it")
       ->capture_default_str();
   serve->add_option("--host", options->host, "The address to listen on; '' is all there are")->capture_default_str();
@@ -264,7 +267,12 @@ void add_serve(CLI::App& app, Command& chosen) {
   serve->add_option("--workers", options->workers, "How many threads; 0 is one for each processor")
       ->check(CLI::Range(0, 1000).description(""))
       ->capture_default_str();
-  serve->add_option("--grace", options->grace_s, "Seconds that what runs has to end after SIGTERM or Ctrl-C")
+      ->type_name("PORT")
+      ->capture_default_str();
+  serve->add_option("--host", options->host, "The address to listen on; '' is all there are")
+      ->type_name("HOST")
+  serve->add_option("--grace", options->grace_s, "How long what runs has to end after SIGTERM or Ctrl-C")
+      ->type_name("SECONDS")
       ->check(CLI::Range(0.0, 86400.0).description(""))
       ->capture_default_str();
   add_limits(*serve, *options);
@@ -276,8 +284,9 @@ void add_serve(CLI::App& app, Command& chosen) {
       "Answer 403 for a directory without an index.html");
   serve->add_flag(
       "--no-cache", [options](std::int64_t) { options->files.caches = false; }, "Look at the file for every request");
-  CLI::Option* log =
-      serve->add_option("--access-log", options->access_log, "Where to write it; - is stdout")->capture_default_str();
+  CLI::Option* log = serve->add_option("--access-log", options->access_log, "Where to write it; - is stdout")
+                         ->type_name("FILE")
+                         ->capture_default_str();
   serve->add_flag("-q,--quiet", options->is_quiet, "No access log, and no word of clients that misbehave")
       ->excludes(log);
   serve->footer(serve_help);

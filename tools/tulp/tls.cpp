@@ -22,11 +22,16 @@ bool are_bad(const tulp::SslClientOptions& trust) {
 }  // namespace
 
 void ClientTls::add_options(CLI::App& command, const char* insecure) {
-  command.add_option("--cacert", options_.ca_file, "Trust the certificates in this file, instead of the system's");
-  command.add_option("--crlfile", options_.crl_file, "What has been revoked, from the issuer of each certificate");
-  CLI::Option* certificate = command.add_option("--cert", options_.certificate_chain_file,
-                                                "The own certificate, for servers that ask for one");
+  command.add_option("--cacert", options_.ca_file, "Trust the certificates in this file, instead of the system's")
+      ->type_name("FILE");
+  command.add_option("--crlfile", options_.crl_file, "What has been revoked, from the issuer of each certificate")
+      ->type_name("FILE");
+  CLI::Option* certificate =
+      command
+          .add_option("--cert", options_.certificate_chain_file, "The own certificate, for servers that ask for one")
+          ->type_name("FILE");
   command.add_option("--key", options_.private_key_file, "Its key, if that is not in the same file")
+      ->type_name("FILE")
       ->needs(certificate);
   command.add_flag(insecure, options_.danger_accept_any_certificate,
                    "Believe whoever answers: no certificate is checked");
@@ -44,11 +49,14 @@ const tulp::SslContext& ClientTls::context() {
 
 void ServerTls::add_options(CLI::App& command) {
   CLI::Option* certificate =
-      command.add_option("--tls-cert", chain_file_, "Speak TLS, with the certificate and those behind it in this file");
+      command.add_option("--tls-cert", chain_file_, "Speak TLS, with the certificate and those behind it in this file")
+          ->type_name("FILE");
   command.add_option("--tls-key", key_file_, "The certificate's key, if that is not in the same file")
+      ->type_name("FILE")
       ->needs(certificate);
   command
       .add_option("--client-ca", client_ca_file_, "Take only clients with a certificate that one in this file signed")
+      ->type_name("FILE")
       ->needs(certificate);
 }
 

@@ -117,29 +117,37 @@ void add_options(CLI::App& command, Options& options) {
   const auto set_family = [&options](int family) { return [&options, family] { options.via.family = family; }; };
 
   command.add_option("URL", options.urls, "What to fetch; several are printed in this order")->required();
-  CLI::Option* output = command.add_option("-o,--output", options.outputs,
-                                           "The file to write, which appears when it is complete; one for each URL");
+  CLI::Option* output = command
+                            .add_option("-o,--output", options.outputs,
+                                        "The file to write, which appears when it is complete; one for each URL")
+                            ->type_name("FILE");
   CLI::Option* remote_name =
       command.add_flag("-O,--remote-name", options.uses_remote_names, "Write to files named as in the URLs, here");
   CLI::Option* resume = command
                             .add_option_function<std::string>(
                                 "-C,--continue-at", [&options](Text) { options.resumes = true; },
                                 "'-': go on where the file ends that an earlier -C left; what comes stays")
+                            ->type_name("-")
                             ->check(check_offset);
   CLI::Option* include =
       command.add_flag("-i,--include", options.includes_heads, "Print the headers of the replies too");
   CLI::Option* head = command.add_flag("-I,--head", options.wants_head_only, "Ask for the headers alone (HEAD)");
-  CLI::Option* method = command.add_option("-X,--request", options.method, "The method: PUT, DELETE, ...");
+  CLI::Option* method =
+      command.add_option("-X,--request", options.method, "The method: PUT, DELETE, ...")->type_name("METHOD");
   method->check(check_method);
   command
       .add_option("-H,--header", options.headers,
                   "'NAME: VALUE' to send, instead of our own of that name; 'NAME:' leaves that out")
+      ->type_name("HEADER")
       ->check(check_header)
       ->allow_extra_args(false);
   CLI::Option* data =
-      command.add_option("-d,--data", options.texts,
-                         "What to send, as a form does (POST); @FILE: what is in it, without line ends; @-: stdin");
-  CLI::Option* binary = command.add_option("--data-binary", options.binaries, "As --data, but a file is sent as it is");
+      command
+          .add_option("-d,--data", options.texts,
+                      "What to send, as a form does (POST); @FILE: what is in it, without line ends; @-: stdin")
+          ->type_name("DATA");
+  CLI::Option* binary = command.add_option("--data-binary", options.binaries, "As --data, but a file is sent as it is")
+                            ->type_name("DATA");
   command.add_flag("-f,--fail", options.fails_on_errors, "An answer of 400 or more is an error, and is not printed");
   command
       .add_option("--timeout,-m,--max-time", options.timeout_seconds,
@@ -149,10 +157,12 @@ void add_options(CLI::App& command, Options& options) {
       .add_option_function<double>(
           "--connect-timeout",
           [&options](double seconds) { options.via.connect_timeout = std::chrono::duration<double>(seconds); },
-          "How many seconds connecting may take [60]")
+          "How many seconds connecting may take")
+      ->default_str("60")
       ->check(check_seconds);
   command
       .add_option("--max-size,--max-filesize", options.max_bytes, "How large a body may be, in bytes, as 5000 or 20M")
+      ->type_name("BYTES")
       ->transform(CLI::Validator(to_bytes, ""));
   command.add_option("--max-redirs", options.max_redirects, "How many redirects are followed")->capture_default_str();
   command.add_option("-j,--jobs,--parallel-max", options.job_count, "How many URLs are fetched at a time")
@@ -163,6 +173,7 @@ void add_options(CLI::App& command, Options& options) {
           .add_option_function<std::string>(
               "--unix-socket", [&options](Text path) { options.via.unix_socket = unix_name(path); },
               "Connect to this Unix socket instead of the URL's host; @NAME is an abstract one")
+          ->type_name("PATH")
           ->check(check_unix_name);
   CLI::Option* ipv4 = command.add_flag_callback("-4,--ipv4", set_family(AF_INET), "Use IPv4 addresses only");
   CLI::Option* ipv6 = command.add_flag_callback("-6,--ipv6", set_family(AF_INET6), "Use IPv6 addresses only");

@@ -71,12 +71,27 @@ std::string zsh_action(const Option& option) {
   }
 }
 
+/// The value may stand in the same word: "-oFILE", "--output=FILE".
+std::vector<std::string> zsh_names(const Option& option) {
+  std::vector<std::string> names = option.names;
+  if (option.value == Value::none) return names;
+  for (std::string& name : names) name += name.starts_with("--") ? "=" : "+";
+  return names;
+}
+
 std::string zsh_option(const Option& option) {
+  const std::vector<std::string> names = zsh_names(option);
   std::string out = option.is_repeated ? "'*'" : in_quotes("(" + join(option.names, " ") + ")");
-  out += option.names.size() > 1 ? "{" + join(option.names, ",") + "}" : option.names.front();
+  out += names.size() > 1 ? "{" + join(names, ",") + "}" : names.front();
   std::string rest = "[" + zsh_escaped(option.text) + "]";
   if (option.value != Value::none) rest += ":" + zsh_escaped(option.placeholder) + ":" + zsh_action(option);
   return out + in_quotes(rest);
+}
+
+/// What has no action is a message, beside which zsh shows options and inserts none.
+std::string zsh_argument_action(const Option& argument) {
+  const std::string action = zsh_action(argument);
+  return action.empty() ? "( )" : action;
 }
 
 std::string zsh_arguments(const Page& page, const std::string& indent) {
@@ -85,7 +100,7 @@ std::string zsh_arguments(const Page& page, const std::string& indent) {
   for (const Option& argument : page.arguments) {
     out += " \\\n" + indent +
            in_quotes((argument.is_repeated ? "*:" : ":") + zsh_escaped(argument.names.front()) + ":" +
-                     zsh_action(argument));
+                     zsh_argument_action(argument));
   }
   return out;
 }

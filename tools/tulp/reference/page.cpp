@@ -32,12 +32,12 @@ std::string placeholder_of(const CLI::Option& option) {
 }
 
 Value value_of(const Option& option) {
-  static const std::set<std::string> files = {"FILE", "PATH", "TEXT"}, directories = {"DIR", "FOLDER", "DIRECTORY"},
+  static const std::set<std::string> files = {"FILE", "PATH"}, directories = {"DIR", "FOLDER", "DIRECTORY"},
                                      numbers = {"N", "SECONDS", "BYTES", "PORT"};
   const std::string& name = option.is_argument() ? option.names.front() : option.placeholder;
   if (option.placeholder.empty()) return Value::none;
   if (!option.choices.empty()) return Value::choice;
-  if (files.count(name) > 0) return Value::file;  // TEXT: who knows, it may be one
+  if (files.count(name) > 0) return Value::file;
   if (directories.count(name) > 0) return Value::directory;
   return numbers.count(name) > 0 ? Value::number : Value::text;
 }
@@ -125,6 +125,13 @@ std::string entry(const std::string& label, const std::string& text, std::size_t
   return out + join(wrap(text, width), "\n" + margin) + "\n";
 }
 
+/// "  23  the output could not be written", with what does not fit on the line below the text.
+std::string exit_code(const std::string& line, std::size_t columns) {
+  const std::size_t text = line.find_first_not_of(' ', line.find(' ', line.find_first_not_of(' ')));
+  const std::string margin(text, ' ');
+  return line.substr(0, text) + join(wrap(line.substr(text), columns - text), "\n" + margin) + "\n";
+}
+
 std::string list(const std::string& title, const std::vector<Option>& options, std::size_t columns) {
   if (options.empty()) return "";
   std::string out = "\n" + title + ":\n";
@@ -165,6 +172,8 @@ std::string Option::usage() const {
 
 std::string Page::usage() const {
   std::string text = name + " [OPTIONS]";
+  for (const Option& option : options)
+    if (option.is_required) text += " " + option.names.back() + " " + option.placeholder;
   for (const Option& argument : arguments) text += " " + argument.usage();
   return commands.empty() ? text : text + " COMMAND ...";
 }
@@ -210,7 +219,7 @@ std::string to_help(const Page& page, std::size_t columns) {
       continue;
     }
     flush();
-    out += line + "\n";
+    out += exit_code(line, columns);
   }
   flush();
   return out;

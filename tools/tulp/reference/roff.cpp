@@ -66,6 +66,8 @@ std::string describe(const Option& option) {
 
 std::string synopsis(const Page& page) {
   std::string text = bold(page.name) + " [" + italic("OPTIONS") + "]";
+  for (const Option& option : page.options)
+    if (option.is_required) text += " " + bold(option.names.back()) + " " + italic(option.placeholder);
   for (const Option& argument : page.arguments) {
     const std::string name = italic(argument.names.front()) + (argument.is_repeated ? " ..." : "");
     text += argument.is_required ? " " + name : " [" + name + "]";
