@@ -394,6 +394,19 @@ class Ends(unittest.TestCase):
             with proxy.process.stderr as errors:
                 self.assertEqual(errors.read(), b"")
 
+    def test_logs_that_nobody_reads_hold_up_nobody(self):
+        own = "--tls-cert", FOLDER / "good.pem", "--tls-key", FOLDER / "good.key"
+        for args in (), own:   # lines on standard output, and those of failed handshakes on standard error
+            with self.subTest(args), Target() as target, Proxy("--to", target.place, *args) as proxy:
+                for _ in range(1500):   # more than a pipe holds
+                    with proxy.connect() as client:
+                        if args:
+                            client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                        else:
+                            target.accept().close()
+                        with contextlib.suppress(ConnectionResetError):
+                            read_all(client)
+
     def test_errors(self):
         with listening("echo", "--port", 0) as port:
             for args, code, words in [

@@ -567,6 +567,10 @@ class Tls(Server):
             client = subprocess.run(["openssl", "s_client", "-quiet", "-connect", f"127.0.0.1:{self.port}"], input=GET + CLOSE,
                                     capture_output=True, timeout=30, check=False)
             self.assertTrue(client.stdout.endswith(DIGITS))
+        self.assertRegex(self.errors, r"\Atulp serve: TLS handshake with 127\.0\.0\.1:\d+: the peer speaks plain HTTP.*\n\Z")
+        with self.serving(*tls, "--quiet"):
+            self.assertEqual(self.ask(GET + CLOSE)[:4], b"")
+        self.assertEqual(self.errors, "")
         with self.serving(*tls, "--client-ca", str(self.outer / "chain.pem")):
             refused = subprocess.run(["curl", "-sSk", f"https://127.0.0.1:{self.port}/page.txt"], capture_output=True, check=False)
             self.assertNotEqual(refused.returncode, 0)

@@ -62,6 +62,7 @@ void fill(const Folder& folder) {
   folder.write("wrong-host", authority.issue({.dns_names = {"wrong.example"}}));
   folder.write("wildcard", authority.issue({.dns_names = {"*.a.example"}}));
   folder.write("common-name-only", authority.issue({.common_name = "localhost"}));
+  folder.write("address-as-name", authority.issue({.dns_names = {"127.0.0.1"}}));
   folder.write("for-clients",
                authority.issue({.dns_names = names, .ip_addresses = addresses, .purposes = "clientAuth"}));
   folder.write("weak-key", authority.issue({.dns_names = names, .ip_addresses = addresses, .rsa_bits = 1024}));

@@ -24,6 +24,8 @@ auto connecting(F&& connect, const std::string& timed_out = {}) {
     throw Failure(ExitCode::unknown_host, error.what());
   } catch (const tulp::TimeoutError& error) {
     throw Failure(ExitCode::timed_out, timed_out.empty() ? error.what() : timed_out);
+  } catch (const tulp::ConnectionAbortedError& error) {  // as asyncio calls a handshake that takes too long
+    throw Failure(ExitCode::timed_out, error.what());
   } catch (const tulp::OsError& error) {
     throw Failure(error.code().value() == ETIMEDOUT ? ExitCode::timed_out : ExitCode::not_connected, error.what());
   }

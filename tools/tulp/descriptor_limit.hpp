@@ -1,7 +1,8 @@
-// raise_descriptor_limit: for commands that hold many connections.
+// raise_descriptor_limit: for commands that hold many connections, and how many those may be.
 #pragma once
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <cstddef>
 
 namespace tool {
@@ -15,5 +16,8 @@ inline std::size_t raise_descriptor_limit() {
   ::getrlimit(RLIMIT_NOFILE, &limit);
   return limit.rlim_cur;
 }
+
+/// Each of which holds a descriptor, and perhaps another one, of a file or of a connection that goes on from it.
+inline std::size_t possible_connection_count() { return std::max<std::size_t>(raise_descriptor_limit() / 2, 33) - 32; }
 
 }  // namespace tool

@@ -78,6 +78,7 @@ int report(const CLI::App& app, const CLI::ParseError& error) {
 
 int run_until_terminated(const Command& command, const std::string& name) {
   const Termination termination;
+  complain_for_loop(name);
   try {
     return static_cast<int>(run(command, name));
   } catch (const tulp::CancelledError&) {

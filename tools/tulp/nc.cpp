@@ -69,20 +69,26 @@ std::string security_of(const tulp::StreamWriter& writer) {
 
 // Connecting.
 
+std::string place_of(const NcSettings& settings, std::uint16_t port) {
+  if (!settings.unix_path.empty()) return "unix:" + settings.unix_path;
+  const bool is_ipv6 = settings.host.find(':') != std::string::npos;
+  return (is_ipv6 ? "[" + settings.host + "]" : settings.host) + ":" + std::to_string(port);
+}
+
 tulp::Streams connect(NcSettings& settings, std::uint16_t port) {
-  tulp::ConnectOptions options{.family = settings.family(),
-                               .timeout = settings.limit(),
-                               .flags = settings.is_numeric ? AI_NUMERICHOST : 0,
-                               .ssl_shutdown_timeout = 2s};
+  tulp::ConnectOptions options{
+      .family = settings.family(), .flags = settings.is_numeric ? AI_NUMERICHOST : 0, .ssl_shutdown_timeout = 2s};
   if (settings.is_tls) {
     options.ssl = settings.client_tls.context();
-    options.ssl_handshake_timeout = std::min(settings.limit(), options.ssl_handshake_timeout);
+    if (!settings.limit().is_never()) options.ssl_handshake_timeout = settings.limit();
     if (!settings.server_name.empty()) options.server_hostname = settings.server_name;
   }
-  return connecting([&] {
+  const auto open = [&] {
     if (!settings.unix_path.empty()) return tulp::open_unix_connection(unix_name(settings.unix_path), options);
     return tulp::open_connection(settings.host, port, options);
-  });
+  };
+  return connecting([&] { return tulp::with_timeout(settings.limit(), open); },
+                    "connecting to " + place_of(settings, port) + " timed out after " + in_time(settings.limit()));
 }
 
 tulp::DatagramSocket connect_datagrams(const NcSettings& settings, std::uint16_t port) {
@@ -111,12 +117,10 @@ ExitCode look(NcSettings& settings) {
   bool is_any_open = false;
   for (unsigned port = settings.ports.first; port <= settings.ports.last; ++port) {
     const auto number = static_cast<std::uint16_t>(port);
-    const std::string place =
-        settings.unix_path.empty() ? settings.host + ":" + std::to_string(port) : "unix:" + settings.unix_path;
     try {
       settings.is_udp ? probe_datagrams(settings, number) : void(connect(settings, number));
       is_any_open = true;
-      if (settings.is_verbose) say(place + " is open");
+      if (settings.is_verbose) say(place_of(settings, number) + " is open");
     } catch (const Failure& failure) {
       code = failure.code();
       if (settings.is_verbose) say(failure.what());
@@ -252,8 +256,7 @@ the peer ends first, a terminal is not waited for, and with -l no pipe either; w
 sent all the same.
 
 Exit codes:
-   0  the conversation is over, also because nobody has said anything for as long as -w says; with -z: a
-      port is open
+   0  the conversation is over, also because nobody has said anything for as long as -w says; with -z: a port is open
    1  something else failed, such as reading standard input
    2  bad arguments
    6  the host's name has no address
@@ -280,10 +283,10 @@ void add_nc(CLI::App& app, Command& chosen) {
   nc->add_flag("-k,--keep-open", settings->keeps_listening, "With -l: wait for another one when one has ended");
   CLI::Option* unix_path =
       nc->add_option("-U,--unix", settings->unix_path, "A Unix socket instead; @NAME is an abstract one")
+          ->type_name("PATH")
           ->check(check_unix_name);
   CLI::Option* udp =
       nc->add_flag("-u,--udp", settings->is_udp, "Datagrams instead of a connection")->excludes(unix_path);
-          ->type_name("PATH")
   nc->add_flag("-N,--shut-down", settings->tells_end, "Tell the peer when standard input has ended");
   nc->add_option("-w,--timeout", settings->limit_seconds,
                  "How long connecting may take, and then how long nobody may say anything")
@@ -297,10 +300,10 @@ void add_nc(CLI::App& app, Command& chosen) {
   nc->add_flag("-6", settings->is_ipv6, "IPv6 only")->excludes(ipv4);
   CLI::Option* tls = nc->add_flag("-c,--tls", settings->is_tls, "Speak TLS")->excludes(udp);
   nc->add_option("--server-name", settings->server_name, "Whom the server's certificate must be for, if not HOST")
+      ->type_name("NAME")
       ->needs(tls);
   settings->client_tls.add_options(*nc, "--insecure");
   for (const char* name : ClientTls::names) nc->get_option(name)->needs(tls);
-      ->type_name("NAME")
   settings->server_tls.add_options(*nc);
   nc->get_option("--tls-cert")->excludes(udp)->excludes(zero);
   nc->footer(nc_help);

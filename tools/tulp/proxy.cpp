@@ -3,10 +3,12 @@
 #include <tulp/tulp.hpp>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -44,24 +46,20 @@ proxy::ForwarderSettings forwarder_settings(ProxySettings& settings) {
       .target_name = settings.target_name,
       .connect_limit = seconds(settings.connect_seconds),
       .idle_limit = settings.idle_seconds == 0 ? tulp::Duration::max() : seconds(settings.idle_seconds),
-      .most_connections = settings.most_connections,
+      .most_connections = std::min(settings.most_connections, possible_connection_count()),
       .buffer_bytes = settings.buffer_bytes};
   for (const std::string& target : settings.targets) result.targets.push_back(proxy::Place::parse(target));
   if (settings.is_target_tls) result.target_tls = settings.target_tls.context();
   return result;
 }
 
-/// What the library has to say of connections that come to nothing, such as a failed handshake.
-void complain_in_our_name() {
-  tulp::get_event_loop().set_exception_handler([](tulp::EventLoop&, const tulp::ExceptionContext& context) {
-    complain("tulp proxy",
-             context.exception ? context.message + ": " + tulp::describe(context.exception) : context.message);
-  });
-}
-
-tulp::Workers start(const ProxySettings& settings, const std::shared_ptr<proxy::Forwarder>& forwarder) {
+tulp::Workers start(const ProxySettings& settings, const std::shared_ptr<proxy::Forwarder>& forwarder,
+                    proxy::AccessLog& log) {
   const auto serve = [forwarder](tulp::StreamReader reader, tulp::StreamWriter writer) {
     forwarder->serve(std::move(reader), std::move(writer));
+  };
+  const auto watch_loop = [&log] {
+    complain_for_loop("tulp proxy", [&log](std::string_view what) { log.complain(what); });
   };
   const tulp::ServeOptions options{.workers = settings.workers,
                                    .grace = seconds(settings.grace_seconds),
@@ -70,21 +68,20 @@ tulp::Workers start(const ProxySettings& settings, const std::shared_ptr<proxy::
                                               .ssl = settings.server_tls.context(),
                                               .ssl_handshake_timeout = seconds(settings.connect_seconds),
                                               .ssl_shutdown_timeout = std::chrono::seconds(2)},
-                                   .on_start = complain_in_our_name};
+                                   .on_start = watch_loop};
   const proxy::Place place = proxy::Place::parse(settings.listen);
   if (place.is_unix()) return tulp::start_workers(serve, tulp::Address::unix_path(place.unix_path), options);
   return tulp::start_workers(serve, place.host, place.port, options);
 }
 
 ExitCode run(ProxySettings& settings) {
-  raise_descriptor_limit();
   proxy::AccessLog log(settings.is_quiet);
   const auto forwarder = std::make_shared<proxy::Forwarder>(forwarder_settings(settings), log);
-  tulp::Workers workers = start(settings, forwarder);
+  tulp::Workers workers = start(settings, forwarder, log);
   log.on_failure([workers]() mutable { workers.stop(); });
   for (const tulp::Address& address : workers.addresses()) log.write_line("listening on " + address.to_string());
   workers.serve_forever();
-  log.check();
+  log.finish();
   return ExitCode::ok;
 }
 
@@ -131,10 +128,10 @@ void add_proxy(CLI::App& app, Command& chosen) {
       ->take_all()
       ->allow_extra_args(false)
       ->check(proxy::check_place_to_connect);
-      ->type_name("NAME")
   settings->server_tls.add_options(*proxy);
   CLI::Option* to_tls = proxy->add_flag("--to-tls", settings->is_target_tls, "Speak TLS to the target");
   proxy->add_option("--to-name", settings->target_name, "Whom the target's certificate must be for, if not the host")
+      ->type_name("NAME")
       ->needs(to_tls);
   settings->target_tls.add_options(*proxy);
   for (const char* name : ClientTls::names) proxy->get_option(name)->needs(to_tls);
@@ -154,10 +151,10 @@ void add_proxy(CLI::App& app, Command& chosen) {
       ->check(CLI::Range(0.0, 1e9))
       ->capture_default_str();
   proxy->add_option("--max-connections", settings->most_connections, "How many at a time; what comes beyond is refused")
-      ->type_name("BYTES")
       ->check(CLI::Range(1, 1'000'000))
       ->capture_default_str();
   proxy->add_option("--buffer", settings->buffer_bytes, "Bytes that may wait in each direction of a connection")
+      ->type_name("BYTES")
       ->check(CLI::Range(4'096, 16'777'216))
       ->capture_default_str();
   proxy->add_option("--workers", settings->workers, "How many threads, each on a core; 0 is one for each core")

@@ -23,11 +23,11 @@
 #include "command.hpp"
 #include "descriptor_limit.hpp"
 #include "http/service.hpp"
+#include "line_log.hpp"
 #include "output.hpp"
 #include "seconds.hpp"
 #include "serve/access_log.hpp"
 #include "serve/files.hpp"
-#include "serve/line_log.hpp"
 #include "terminal.hpp"
 #include "tls.hpp"
 
@@ -68,9 +68,6 @@ class Signal {
   Descriptor descriptor_;
 };
 
-/// Each connection holds a descriptor, and perhaps one of a file.
-std::size_t possible_connection_count() { return std::max<std::size_t>(raise_descriptor_limit() / 2, 33) - 32; }
-
 /// All that the threads of a server share, and what each of them has.
 class FileServer : public std::enable_shared_from_this<FileServer> {
  public:
@@ -86,6 +83,7 @@ class FileServer : public std::enable_shared_from_this<FileServer> {
   };
   void open_logs();
   void start_worker();
+  void watch_loop();
   http::Observer observer();
   tulp::Workers start_workers();
   void stop();
@@ -152,8 +150,16 @@ http::Observer FileServer::observer() {
   return observer;
 }
 
+/// Clients whose TLS handshake fails, of which there may be many, are told of with the others that misbehave.
+void FileServer::watch_loop() {
+  complain_for_loop("tulp serve", [this](std::string_view what) {
+    if (trouble_log_) trouble_log_->add("tulp serve: " + printable(what));
+  });
+}
+
 /// Runs in each worker.
 void FileServer::start_worker() {
+  watch_loop();
   const auto answer = [](const http::RequestHead& request, http::Reply& reply) {
     worker_->files.answer(request, reply);
   };
@@ -261,16 +267,15 @@ void add_serve(CLI::App& app, Command& chosen) {
   CLI::App* serve = app.add_subcommand("serve", "Serve the files of a folder over HTTP or HTTPS");
   serve->add_option("DIR", options->folder, "The folder")->type_name("DIR")->capture_default_str();
   serve->add_option("-p,--port", options->port, "Where to listen; 0 takes a free port and prints it")
-      ->capture_default_str();
-  serve->add_option("--host", options->host, "The address to listen on; '' is all there are")->capture_default_str();
-  options->tls.add_options(*serve);
-  serve->add_option("--workers", options->workers, "How many threads; 0 is one for each processor")
-      ->check(CLI::Range(0, 1000).description(""))
-      ->capture_default_str();
       ->type_name("PORT")
       ->capture_default_str();
   serve->add_option("--host", options->host, "The address to listen on; '' is all there are")
       ->type_name("HOST")
+      ->capture_default_str();
+  options->tls.add_options(*serve);
+  serve->add_option("--workers", options->workers, "How many threads; 0 is one for each processor")
+      ->check(CLI::Range(0, 1000).description(""))
+      ->capture_default_str();
   serve->add_option("--grace", options->grace_s, "How long what runs has to end after SIGTERM or Ctrl-C")
       ->type_name("SECONDS")
       ->check(CLI::Range(0.0, 86400.0).description(""))

@@ -3,6 +3,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <tulp/error.hpp>
+
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
@@ -77,6 +79,16 @@ std::string Colours::wrap(std::string_view code, std::string_view text) const {
 
 void complain(std::string_view who, std::string_view what) {
   write_if_possible(STDERR_FILENO, std::string(who) + ": " + printable(what) + "\n");
+}
+
+void complain_for_loop(std::string who, std::function<void(std::string_view)> on_bad_client) {
+  tulp::get_event_loop().set_exception_handler([who = std::move(who), on_bad_client = std::move(on_bad_client)](
+                                                   tulp::EventLoop& loop, const tulp::ExceptionContext& context) {
+    if (context.exception) return complain(who, context.message + ": " + tulp::describe(context.exception));
+    if (context.message.find('\n') != context.message.npos) return loop.default_exception_handler(context);  // stacks
+    if (on_bad_client && context.message.starts_with("TLS handshake")) return on_bad_client(context.message);
+    complain(who, context.message);
+  });
 }
 
 std::string printable(std::string_view text) {

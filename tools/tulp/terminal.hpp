@@ -80,6 +80,9 @@ class Colours {
 void write_if_possible(int fd, std::string_view text);
 /// "WHO: WHAT" as one line on stderr, whatever bytes are in it.
 void complain(std::string_view who, std::string_view what);
+/// What the running loop reports from now on is one line of complain().  A client whose TLS handshake has failed is told to
+/// `on_bad_client()`, if there is one.
+void complain_for_loop(std::string who, std::function<void(std::string_view what)> on_bad_client = {});
 /// Control characters become \xNN, so that nobody writes to our terminal but ourselves.
 std::string printable(std::string_view text);
 

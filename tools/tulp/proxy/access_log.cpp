@@ -37,30 +37,33 @@ std::string line_of(const Entry& entry) {
 
 }  // namespace
 
+AccessLog::AccessLog(bool is_quiet) : is_quiet_(is_quiet), complaints_(STDERR_FILENO, [](int) {}) {
+  lines_.emplace(STDOUT_FILENO, [this](int error) { fail(error); });
+}
+
 void AccessLog::write(const Entry& entry) {
   if (!is_quiet_) write_line(line_of(entry));
 }
 
-void AccessLog::write_line(const std::string& line) {
+void AccessLog::write_line(std::string_view line) { lines_->add(line); }
+
+void AccessLog::complain(std::string_view what) { complaints_.add("tulp proxy: " + printable(what)); }
+
+void AccessLog::fail(int error) {
   const std::lock_guard guard(mutex_);
-  if (failure_) return;
-  try {
-    write_all(STDOUT_FILENO, line + '\n', "stdout");
-  } catch (const WriteError&) {
-    failure_ = std::current_exception();
-    if (stop_) stop_();
-  }
+  error_ = error;
+  if (stop_) stop_();
 }
 
 void AccessLog::on_failure(std::function<void()> stop) {
   const std::lock_guard guard(mutex_);
   stop_ = std::move(stop);
-  if (failure_) stop_();
+  if (error_ != 0) stop_();
 }
 
-void AccessLog::check() const {
-  const std::lock_guard guard(mutex_);
-  if (failure_) std::rethrow_exception(failure_);
+void AccessLog::finish() {
+  lines_.reset();
+  if (error_ != 0) throw WriteError(error_, "stdout");
 }
 
 }  // namespace tool::proxy

@@ -1,12 +1,16 @@
-// AccessLog: one line for each connection that is over, on standard output.
+// AccessLog: one line for each connection that is over, on standard output, and one for each that did not come about, on
+// standard error.  Who does not read them holds up nobody.
 #pragma once
 #include <tulp/duration.hpp>
 
 #include <cstdint>
-#include <exception>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <string>
+#include <string_view>
+
+#include "line_log.hpp"
 
 namespace tool::proxy {
 
@@ -23,21 +27,26 @@ struct Entry {
 /// Thread: any.
 class AccessLog {
  public:
-  explicit AccessLog(bool is_quiet) : is_quiet_(is_quiet) {}
+  explicit AccessLog(bool is_quiet);
 
   /// Nobody but ourselves writes control characters into it.
   void write(const Entry& entry);
-  void write_line(const std::string& line);
+  void write_line(std::string_view line);
+  void complain(std::string_view what);
   /// Calls `stop()` when a line cannot be written, once, at once if that has been so.
   void on_failure(std::function<void()> stop);
-  /// Throws: WriteError - a line could not be written.
-  void check() const;
+  /// Writes what is left, after which there is no more to come.  Throws: WriteError - a line could not be written.
+  void finish();
 
  private:
+  void fail(int error);
+
   const bool is_quiet_;
-  mutable std::mutex mutex_;
-  std::exception_ptr failure_;
+  std::mutex mutex_;  // over the next two
+  int error_ = 0;
   std::function<void()> stop_;
+  std::optional<LineLog> lines_;
+  LineLog complaints_;
 };
 
 }  // namespace tool::proxy

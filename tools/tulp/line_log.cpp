@@ -1,4 +1,4 @@
-#include "serve/line_log.hpp"
+#include "line_log.hpp"
 
 #include <poll.h>
 #include <sys/stat.h>
@@ -10,7 +10,7 @@
 #include <climits>
 #include <utility>
 
-namespace tool::serve {
+namespace tool {
 namespace {
 
 using namespace std::chrono_literals;
@@ -51,7 +51,6 @@ void LineLog::run() {
   std::string batch;
   for (std::unique_lock lock(mutex_);;) {
     changed_.wait(lock, [this] { return !pending_.empty() || is_ending_; });
-    if (!is_ending_) changed_.wait_for(lock, batch_time, [this] { return is_ending_.load(); });
     if (pending_.empty() && is_ending_) return;
     batch.clear();
     batch.swap(pending_);
@@ -59,6 +58,7 @@ void LineLog::run() {
     lock.unlock();
     write_all(batch);
     lock.lock();
+    changed_.wait_for(lock, batch_time, [this] { return is_ending_.load(); });
   }
 }
 
@@ -85,4 +85,4 @@ void LineLog::write_all(std::string_view text) {
   }
 }
 
-}  // namespace tool::serve
+}  // namespace tool

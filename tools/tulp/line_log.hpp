@@ -10,7 +10,7 @@
 #include <string_view>
 #include <thread>
 
-namespace tool::serve {
+namespace tool {
 
 class LineLog {
  public:
@@ -44,4 +44,4 @@ class LineLog {
   std::thread thread_;
 };
 
-}  // namespace tool::serve
+}  // namespace tool
