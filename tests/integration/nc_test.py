@@ -259,6 +259,27 @@ class Datagrams(unittest.TestCase):
             self.assertEqual(client.stdout.readline(), b"answer\n")
             client.kill()
 
+    def test_an_empty_one_is_no_end_and_a_file_goes_in_pieces_that_fit(self):
+        data = os.urandom(100_000)
+        with listening_nc("-u", "-w", "1", stdin=PIPE) as (process, port):
+            with socket.socket(type=socket.SOCK_DGRAM) as client:
+                client.connect(("127.0.0.1", port))
+                for piece in b"", b"x", b"":
+                    client.send(piece)
+                self.assertEqual(process.stdout.read(1), b"x")
+        with listening_nc("-u", "-w", "1", stdin=PIPE) as (process, port), temporary_folder() as folder:
+            (folder / "in").write_bytes(data)
+            with open(folder / "in", "rb") as source:
+                self.assertEqual(end_of(nc("-u", "-w", "0.2", "127.0.0.1", port, stdin=source)), (b"", "", 0))
+            self.assertTrue(process.stdout.read() == data)
+            self.assertEqual(process.wait(LIMIT_SECONDS), 0)
+
+    def test_where_nobody_may_or_can_send_is_an_error(self):
+        for host, words in ("255.255.255.255", "Permission denied"), ("::1", "Connection refused"):
+            output, errors, code = end_of_input(nc("-u", "-w", "30", host, "9", stdin=PIPE), b"x")
+            self.assertEqual((output, code), (b"", 7))
+            self.assertRegex(errors, f"^tulp nc: .*{words}\n$")
+
     def test_a_refusal_is_an_error(self):
         output, errors, code = end_of_input(nc("-u", "-w", "30", "127.0.0.1", "1", stdin=PIPE), b"x")
         self.assertEqual((output, code), (b"", 7))

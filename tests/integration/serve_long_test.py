@@ -12,8 +12,10 @@ import zlib
 
 import serve_test
 from programs import IS_SANITIZED, curl
+from volumes import allow_descriptors, descriptor_count, wait_until
 
 CROWD = 100
+AT_ONCE = 9_900
 PAGE = """<!DOCTYPE html><html><head><meta charset="utf-8"><link rel="stylesheet" href="style.css"></head>
 <body><h1>a page</h1><img id="picture" src="picture.png"><p id="said">nothing yet</p><script src="script.js"></script></body></html>"""
 SCRIPT = """addEventListener("load", async () => {
@@ -33,6 +35,12 @@ def png(width, height):
     rows = (b"\0" + b"\x20\x80\xc0" * width) * height
     return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", width.to_bytes(4, "big") + height.to_bytes(4, "big") + b"\x08\x02\0\0\0")
             + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+
+
+def ask_for_page(connection):
+    connection.sendall(b"GET /page.txt HTTP/1.1\r\nHost: x\r\n\r\n")
+    reply = connection.recv(65536)
+    assert reply.startswith(b"HTTP/1.1 200 ") and reply.endswith(serve_test.DIGITS), reply
 
 
 def resident_kib(pid):
@@ -76,6 +84,27 @@ class Volumes(serve_test.Server):
                         pass
                 self.assertEqual(curl("--max-time", "1", self.url + "/page.txt"), serve_test.DIGITS)
         self.assertEqual(self.errors.count("408: "), 1000)
+
+    def test_ten_thousand_connections_at_once_are_kept_and_asked_again(self):
+        allow_descriptors(2 * AT_ONCE + 100)
+        with self.serving("--quiet", "--idle-timeout", "300"):
+            before, begin = resident_kib(self.process.pid), time.monotonic()
+            connections = []
+            for _ in range(AT_ONCE):
+                connections.append(self.enterContext(self.connect()))
+                ask_for_page(connections[-1])
+            with_all = resident_kib(self.process.pid)
+            for connection in connections:
+                ask_for_page(connection)
+            print(f"{AT_ONCE} connections asked twice in {time.monotonic() - begin:.1f} s, "
+                  f"{(with_all - before) * 1024 // AT_ONCE} bytes each")
+            if not IS_SANITIZED:
+                self.assertLess(with_all - before, AT_ONCE * 24)
+            descriptors = descriptor_count(self.process)
+            for connection in connections:
+                connection.close()
+            wait_until(lambda: descriptor_count(self.process) <= descriptors - AT_ONCE)
+            self.assertEqual(curl(self.url + "/page.txt"), serve_test.DIGITS)
 
     def test_wrk_finds_no_error(self):
         wrk = shutil.which("wrk") or self.skipTest("no wrk")
