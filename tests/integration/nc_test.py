@@ -215,6 +215,23 @@ class Listening(unittest.TestCase):
             process.send_signal(signal.SIGINT)
             self.assertEqual(process.wait(LIMIT_SECONDS), 130)
 
+    def test_with_k_a_hundred_may_wait_and_the_next_is_refused(self):
+        with listening_nc("-k", stdin=PIPE) as (process, port), contextlib.ExitStack() as stack:
+            def connect():
+                connection = socket.create_connection(("127.0.0.1", port), timeout=LIMIT_SECONDS)
+                return stack.enter_context(connection)
+            first = connect()
+            first.sendall(b"1")
+            self.assertEqual(process.stdout.read(1), b"1")
+            waiting = [connect() for _ in range(100)]
+            waiting[0].sendall(b"2")
+            with self.assertRaises(ConnectionResetError):
+                connect().recv(1)
+            self.assertEqual(process.stderr.readline(), b"tulp nc: connection from 127.0.0.1:%d\n" % first.getsockname()[1])
+            self.assertEqual(process.stderr.readline(), b"tulp nc: refused a connection: 100 are waiting\n")
+            first.close()
+            self.assertEqual(process.stdout.read(1), b"2")
+
     def test_without_k_the_second_client_is_refused(self):
         with listening_nc(stdin=PIPE) as (process, port):
             with socket.create_connection(("127.0.0.1", port)) as client:

@@ -155,11 +155,16 @@ void answer_datagrams(const NcSettings& settings, nc::Conversation& conversation
 
 using Clients = tulp::Queue<tulp::Streams>;
 
+/// While one is talked to; each holds a descriptor.
+constexpr std::size_t most_waiting = 100;
+
 tulp::Server start(const NcSettings& settings, const std::shared_ptr<Clients>& clients) {
   tulp::ServerOptions options{
       .family = settings.family(), .ssl = settings.server_tls.context(), .ssl_shutdown_timeout = 2s};
   const auto queue = [clients](tulp::StreamReader reader, tulp::StreamWriter writer) {
-    clients->put_nowait({std::move(reader), std::move(writer)});
+    if (clients->qsize() < most_waiting) return clients->put_nowait({std::move(reader), std::move(writer)});
+    say("refused a connection: " + std::to_string(most_waiting) + " are waiting");
+    writer.transport().abort();
   };
   if (!settings.unix_path.empty()) return tulp::start_unix_server(queue, unix_name(settings.unix_path), options);
   return tulp::start_server(queue, settings.host, settings.ports.first, options);
@@ -280,7 +285,8 @@ void add_nc(CLI::App& app, Command& chosen) {
                  "HOST PORT; with -l PORT, and perhaps the HOST before it whose address is taken");
   nc->add_flag("-l,--listen", settings->listens, "Wait for a connection, and print the port if it is given as 0");
   nc->add_option("-p,--port", settings->port, "The port of -l, as other netcats want it")->type_name("PORT");
-  nc->add_flag("-k,--keep-open", settings->keeps_listening, "With -l: wait for another one when one has ended");
+  nc->add_flag("-k,--keep-open", settings->keeps_listening,
+               "With -l: wait for another one when one has ended; up to 100 may wait meanwhile");
   CLI::Option* unix_path =
       nc->add_option("-U,--unix", settings->unix_path, "A Unix socket instead; @NAME is an abstract one")
           ->type_name("PATH")
