@@ -79,7 +79,7 @@ class BadArguments(unittest.TestCase):
         for arguments, words in (["ftech"], "did you mean fetch?"), (["fetch", "--tiemout", "5"], "did you mean --timeout?"), \
                 (["help", "crwal"], "did you mean crawl?"), (["fetch", "--outputt=x", "http://x/"], "did you mean --output?"):
             with self.subTest(arguments):
-                self.assertIn(words, tulp(*arguments).stderr.decode())
+                self.assertIn(words + " --help says more\n", tulp(*arguments).stderr.decode())
         self.assertNotIn(b"mean", tulp("something").stderr)
 
 

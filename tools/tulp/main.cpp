@@ -64,7 +64,8 @@ ExitCode run(const Command& command, const std::string& name) {
 /// --help and --version come here too, as CLI11 has it.
 int report(const CLI::App& app, const CLI::ParseError& error) {
   if (error.get_exit_code() != 0) {
-    complain(name_of_chosen(app), explain(app, error) + "; --help says more");
+    const std::string what = explain(app, error);
+    complain(name_of_chosen(app), what + (what.ends_with('?') ? " --help says more" : "; --help says more"));
     return static_cast<int>(ExitCode::bad_arguments);
   }
   const bool is_version = dynamic_cast<const CLI::CallForVersion*>(&error) != nullptr;
