@@ -144,26 +144,36 @@ def accepts(port):
 
 
 @contextlib.contextmanager
+def on_free_port(start, why_not):
+    """A program that takes no port 0: `start(port)` gives its process.  Gives the port when somebody listens there;
+    `why_not()` is what there is to say if that does not come about."""
+    for _ in range(5):   # a port that was free may be taken when the program comes to it
+        port = free_port()
+        with start(port) as process:
+            while process.poll() is None and not accepts(port):
+                time.sleep(0.01)
+            if process.poll() is not None:
+                continue
+            try:
+                yield port
+            finally:
+                process.send_signal(signal.SIGTERM)
+            return
+    raise RuntimeError(why_not())
+
+
+@contextlib.contextmanager
 def nginx(folder, tls=""):
     """nginx with the files of `folder`; /chunked/X is X in chunks, /moved leads to /page.txt; gives the port.  `tls` are
     the lines that make it speak https."""
     program = shutil.which("nginx", path=PATH) or sys.exit(SKIPPED)
     with temporary_folder() as work:
-        for _ in range(5):   # a port that was free may be taken when nginx comes to it
-            port = free_port()
+        def start(port):
             ssl = " ssl" if tls else ""
             (work / "conf").write_text(NGINX_CONFIGURATION.format(work=work, folder=folder, port=port, ssl=ssl, tls=tls))
-            with subprocess.Popen([program, "-c", work / "conf", "-e", work / "errors"]) as process:
-                while process.poll() is None and not accepts(port):
-                    time.sleep(0.01)
-                if process.poll() is not None:
-                    continue
-                try:
-                    yield port
-                finally:
-                    process.send_signal(signal.SIGTERM)
-                return
-        raise RuntimeError((work / "errors").read_text())
+            return subprocess.Popen([program, "-c", work / "conf", "-e", work / "errors"])
+        with on_free_port(start, (work / "errors").read_text) as port:
+            yield port
 
 
 class RawServer:

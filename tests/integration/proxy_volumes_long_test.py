@@ -12,7 +12,7 @@ import unittest
 
 from programs import CROWD, IS_SANITIZED, listening, nginx, reset
 from proxy_test import Proxy
-from tls_peers import LIMIT_SECONDS, certificates, exactly
+from tls_peers import certificates, exactly
 from volumes import allow_descriptors, descriptor_count, echo_server, status_kib, wait_until
 
 AT_ONCE = 9_900   # of which the proxy holds two descriptors each
