@@ -195,7 +195,7 @@ class Clients(unittest.TestCase):
                 if at == 5:
                     self.exchange(proxy, target)
                     self.assertLess(time.monotonic() - begin, limit_seconds)
-                time.sleep(limit_seconds / len(hello))
+                time.sleep(2 * limit_seconds / len(hello))   # it would take twice the limit
             for connection in crowd:
                 with connection, contextlib.suppress(ConnectionResetError):
                     self.assertEqual(read_all(connection), b"")
