@@ -241,7 +241,5 @@ std::size_t BlockPool<block_bytes>::total_bytes() noexcept {
 
 template class BlockPool<64>;
 template class BlockPool<96>;
-template class BlockPool<256>;
-template class BlockPool<384>;
 
 }  // namespace tulp::detail

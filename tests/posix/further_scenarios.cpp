@@ -52,12 +52,14 @@ void batches(Stage& s) {
   Messages<3> out;
   for (std::size_t i = 0; i < 3; ++i) out.views[i].iov_len = i + 1;
   Messages<3> in;
+  int sent = -1;
   auto sender = s.start([&] {
     s.pause(20);
-    s.see("sendmmsg", [&] { return s.calls.sendmmsg(ends.b, out.headers.data(), 3, 0); });
+    sent = s.calls.sendmmsg(ends.b, out.headers.data(), 3, 0);
   });
   s.see("recvmmsg of all", [&] { return s.calls.recvmmsg(ends.a, in.headers.data(), 3, 0, nullptr); });
   sender->join();
+  s.see("sendmmsg", [&] { return sent; });
   s.note(in.sizes() + out.sizes());
   s.calls.send(ends.b, "xyz", 3, 0);
   s.see("for one", [&] { return s.calls.recvmmsg(ends.a, in.headers.data(), 3, MSG_WAITFORONE, nullptr); });
@@ -128,12 +130,14 @@ void locks(Stage& s) {
   const Fd one = temporary_file(&path), other(::open(path.c_str(), O_RDWR | O_CLOEXEC));
   s.see("flock", [&] { return s.calls.flock(one, LOCK_EX); });
   s.see("at once", [&] { return s.calls.flock(other, LOCK_EX | LOCK_NB); });
+  int given_up = -1;
   auto owner = s.start([&] {
     s.pause(limit);
-    s.see("it is given up", [&] { return s.calls.flock(one, LOCK_UN); });
+    given_up = s.calls.flock(one, LOCK_UN);
   });
   s.see_wait("and waited for", limit, [&] { return s.calls.flock(other, LOCK_SH); });
   owner->join();
+  s.see("it was given up", [&] { return given_up; });
   s.see("shared", [&] { return s.calls.flock(one, LOCK_SH); });
   s.see("of nothing", [&] { return s.calls.flock(-1, LOCK_EX); });
   s.see("no operation", [&] { return s.calls.flock(one, 77 & ~LOCK_NB); });

@@ -46,10 +46,8 @@ class BlockPool {
 
 extern template class BlockPool<64>;
 extern template class BlockPool<96>;
-extern template class BlockPool<256>;
-extern template class BlockPool<384>;
 
-/// Memory for a T: a block if it is small, or has the size of a task.
+/// Memory for a T: a block if it is small.
 template <class T>
 void* allocate_for() {
   if constexpr (alignof(T) > alignof(std::max_align_t))
@@ -58,10 +56,6 @@ void* allocate_for() {
     return BlockPool<64>::allocate();
   else if constexpr (sizeof(T) <= 96)
     return BlockPool<96>::allocate();
-  else if constexpr (sizeof(T) > 192 && sizeof(T) <= 256)
-    return BlockPool<256>::allocate();
-  else if constexpr (sizeof(T) > 256 && sizeof(T) <= 384)
-    return BlockPool<384>::allocate();
   else
     return ::operator new(sizeof(T));
 }
@@ -74,10 +68,6 @@ void free_for(void* memory) noexcept {
     BlockPool<64>::free(memory);
   else if constexpr (sizeof(T) <= 96)
     BlockPool<96>::free(memory);
-  else if constexpr (sizeof(T) > 192 && sizeof(T) <= 256)
-    BlockPool<256>::free(memory);
-  else if constexpr (sizeof(T) > 256 && sizeof(T) <= 384)
-    BlockPool<384>::free(memory);
   else
     ::operator delete(memory);
 }
