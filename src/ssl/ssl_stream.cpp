@@ -98,7 +98,7 @@ void SslStream::disarm_handshake() noexcept {
 
 // Reading.
 
-bool SslStream::may_try(Direction direction) const noexcept {
+bool SslStream::do_may_try(Direction direction) const noexcept {
   if (direction == Direction::write) return engine_.output().empty() && bytes_->may_try(Direction::write);
   return may_have_more_ || bytes_->may_try(Direction::read);
 }
@@ -284,7 +284,7 @@ void SslStream::queue_writer() noexcept {
 
 // Waiting.
 
-void SslStream::arm(Direction direction, Runnable& target) {
+void SslStream::do_arm(Direction direction, Runnable& target) {
   const bool is_ready = may_try(Direction::read);
   const bool waits_for_peer = direction == Direction::write && engine_.output().empty() &&
                               engine_.state() == SslEngine::State::ending && !is_late_;
@@ -298,7 +298,7 @@ void SslStream::arm(Direction direction, Runnable& target) {
   }
 }
 
-void SslStream::disarm(Direction direction) noexcept {
+void SslStream::do_disarm(Direction direction) noexcept {
   if (is_closed_) return;
   if (direction == Direction::read) return bytes_->disarm(Direction::read);
   writer_ = nullptr;

@@ -68,9 +68,6 @@ class SslStream final : public ByteStream {
   Result try_read(std::span<char> into) noexcept override;
   Result try_write(std::span<const iovec> views) noexcept override;
   std::exception_ptr error() const override { return error_; }
-  bool may_try(Direction direction) const noexcept override;
-  void arm(Direction direction, Runnable& target) override;
-  void disarm(Direction direction) noexcept override;
   bool can_write_eof() const noexcept override { return false; }
   /// By write_close_notify() alone.
   void write_eof() noexcept override;
@@ -85,6 +82,10 @@ class SslStream final : public ByteStream {
 
  private:
   using Event = MemberEvent<SslStream>;
+
+  bool do_may_try(Direction direction) const noexcept override;
+  void do_arm(Direction direction, Runnable& target) override;
+  void do_disarm(Direction direction) noexcept override;
 
   Status receive(std::span<char> memory, std::size_t most_bytes) noexcept;
   Result decrypt(std::span<char> into) noexcept;

@@ -44,7 +44,7 @@ class alignas(64) Traffic {
 class CountedStream final : public ByteStream {
  public:
   CountedStream(std::unique_ptr<ByteStream> stream, std::shared_ptr<Traffic> traffic) noexcept
-      : ByteStream(stream->watch()), stream_(std::move(stream)), traffic_(std::move(traffic)) {
+      : ByteStream(stream.get()), stream_(std::move(stream)), traffic_(std::move(traffic)) {
     traffic_->on_accepted();
   }
   ~CountedStream() override { leave(); }
@@ -70,9 +70,6 @@ class CountedStream final : public ByteStream {
   }
 
   std::exception_ptr error() const override { return stream_->error(); }
-  bool may_try(Direction direction) const noexcept override { return stream_->may_try(direction); }
-  void arm(Direction direction, Runnable& target) override { stream_->arm(direction, target); }
-  void disarm(Direction direction) noexcept override { stream_->disarm(direction); }
   HangUp look_for_hang_up() noexcept override { return stream_->look_for_hang_up(); }
   void arm_hang_up(Runnable& target) override { stream_->arm_hang_up(target); }
   bool can_read() const noexcept override { return stream_->can_read(); }
@@ -86,6 +83,10 @@ class CountedStream final : public ByteStream {
   std::string peer() const override { return stream_->peer(); }
 
  private:
+  bool do_may_try(Direction direction) const noexcept override { return stream_->may_try(direction); }
+  void do_arm(Direction direction, Runnable& target) override { stream_->arm(direction, target); }
+  void do_disarm(Direction direction) noexcept override { stream_->disarm(direction); }
+
   void leave() noexcept {
     if (!std::exchange(is_closed_, true)) traffic_->on_closed();
   }

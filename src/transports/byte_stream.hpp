@@ -30,10 +30,6 @@ class ByteStream {
   ByteStream& operator=(const ByteStream&) = delete;
   virtual ~ByteStream() = default;
 
-  /// The watch of its descriptor, if that says all that may_try(), arm() and disarm() would, which then need not be asked;
-  /// else null.
-  FdWatch* watch() const noexcept { return watch_; }
-
   /// `into` is not empty.
   virtual Result try_read(std::span<char> into) noexcept = 0;
   /// The views are not empty, and no more than one system call takes (IOV_MAX).
@@ -47,10 +43,16 @@ class ByteStream {
   /// After failed: what it was.
   virtual std::exception_ptr error() const = 0;
   /// Whether a try may be more than a wasted system call.
-  virtual bool may_try(Direction direction) const noexcept = 0;
+  bool may_try(Direction direction) const noexcept {
+    return watch_ != nullptr ? watch_->may_try(direction) : do_may_try(direction);
+  }
   /// Queues `target` once when the direction is ready.
-  virtual void arm(Direction direction, Runnable& target) = 0;
-  virtual void disarm(Direction direction) noexcept = 0;
+  void arm(Direction direction, Runnable& target) {
+    watch_ != nullptr ? watch_->arm(*loop_, direction, target) : do_arm(direction, target);
+  }
+  void disarm(Direction direction) noexcept {
+    watch_ != nullptr ? watch_->disarm(*loop_, direction) : do_disarm(direction);
+  }
 
   enum class HangUp : std::uint8_t { none, clean, error };
   /// Whether both directions have ended; error() then says why, EPIPE if nothing went wrong.  A terminal never says so: the
@@ -85,10 +87,20 @@ class ByteStream {
   virtual std::string peer() const = 0;
 
  protected:
-  explicit ByteStream(FdWatch* watch = nullptr) noexcept : watch_(watch) {}
+  /// Ready when its descriptor is, which `watch` watches: spares the virtual calls.
+  ByteStream(EventLoop& loop, FdWatch& watch) noexcept : loop_(&loop), watch_(&watch) {}
+  /// Ready when `below` is.
+  explicit ByteStream(const ByteStream* below) noexcept : loop_(below->loop_), watch_(below->watch_) {}
+  /// Knows by itself: has the three functions below.
+  ByteStream() = default;
 
  private:
-  FdWatch* watch_;
+  virtual bool do_may_try(Direction) const noexcept { return true; }
+  virtual void do_arm(Direction, Runnable&) {}
+  virtual void do_disarm(Direction) noexcept {}
+
+  EventLoop* loop_ = nullptr;
+  FdWatch* watch_ = nullptr;
 };
 
 }  // namespace tulp::detail

@@ -29,7 +29,7 @@ std::exception_ptr FileStream::error() const {
 }
 
 /// A file for writing has nothing to say, ever.
-void FileStream::arm(Direction direction, Runnable& target) {
+void FileStream::do_arm(Direction direction, Runnable& target) {
   if (may_try(direction) && !target.is_queued()) loop_.post(target);
 }
 

@@ -16,9 +16,6 @@ class FileStream final : public ByteStream {
   Result try_read(std::span<char> into) noexcept override;
   Result try_write(std::span<const iovec> views) noexcept override;
   std::exception_ptr error() const override;
-  bool may_try(Direction direction) const noexcept override { return direction == Direction::write || can_read(); }
-  void arm(Direction direction, Runnable& target) override;
-  void disarm(Direction) noexcept override {}
   bool can_read() const noexcept override { return direction_ != PipeDirection::write; }
   bool can_write() const noexcept override { return direction_ != PipeDirection::read; }
   bool can_write_eof() const noexcept override { return direction_ == PipeDirection::write; }
@@ -28,6 +25,9 @@ class FileStream final : public ByteStream {
   std::string peer() const override { return "file " + std::to_string(file_.get()); }
 
  private:
+  bool do_may_try(Direction direction) const noexcept override { return direction == Direction::write || can_read(); }
+  void do_arm(Direction direction, Runnable& target) override;
+
   EventLoop& loop_;
   UniqueFd file_;
   PipeDirection direction_;

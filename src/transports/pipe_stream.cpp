@@ -25,7 +25,7 @@ bool is_fifo(int fd) noexcept {
 }  // namespace
 
 PipeStream::PipeStream(EventLoop& loop, UniqueFd pipe, PipeDirection direction)
-    : ByteStream(&watch_),
+    : ByteStream(loop, watch_),
       loop_(loop),
       pipe_(std::move(pipe)),
       watch_(pipe_.get(), FdWatch::Mode::once),

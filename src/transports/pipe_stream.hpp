@@ -19,9 +19,6 @@ class PipeStream final : public ByteStream {
   Result try_read(std::span<char> into) noexcept override;
   Result try_write(std::span<const iovec> views) noexcept override;
   std::exception_ptr error() const override;
-  bool may_try(Direction direction) const noexcept override { return watch_.may_try(direction); }
-  void arm(Direction direction, Runnable& target) override { watch_.arm(loop_, direction, target); }
-  void disarm(Direction direction) noexcept override { watch_.disarm(loop_, direction); }
   bool can_read() const noexcept override { return direction_ != PipeDirection::write; }
   bool can_write() const noexcept override { return direction_ != PipeDirection::read; }
   bool can_write_eof() const noexcept override { return direction_ == PipeDirection::write; }

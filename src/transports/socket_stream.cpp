@@ -13,7 +13,7 @@
 namespace tulp::detail {
 
 SocketStream::SocketStream(EventLoop& loop, UniqueFd socket, const Address& peer)
-    : ByteStream(&watch_),
+    : ByteStream(loop, watch_),
       loop_(loop),
       socket_(std::move(socket)),
       watch_(socket_.get(), FdWatch::Mode::once),

@@ -19,9 +19,6 @@ class SocketStream final : public ByteStream {
   Result try_write(std::span<const iovec> views) noexcept override;
   std::optional<Result> try_sendfile(int file, off_t offset, std::size_t size) noexcept override;
   std::exception_ptr error() const override;
-  bool may_try(Direction direction) const noexcept override { return watch_.may_try(direction); }
-  void arm(Direction direction, Runnable& target) override { watch_.arm(loop_, direction, target); }
-  void disarm(Direction direction) noexcept override { watch_.disarm(loop_, direction); }
   void arm_hang_up(Runnable& target) override { watch_.arm_hang_up(loop_, target); }
   HangUp look_for_hang_up() noexcept override;
   bool can_write_eof() const noexcept override { return true; }

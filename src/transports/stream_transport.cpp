@@ -19,11 +19,7 @@ constexpr std::size_t gather_bytes = 16 * 1024;
 
 StreamTransport::StreamTransport(EventLoop& loop, std::unique_ptr<ByteStream> stream,
                                  std::shared_ptr<BaseProtocol> protocol)
-    : loop_(loop),
-      stream_(std::move(stream)),
-      watch_(stream_->watch()),
-      all_(loop.service<OpenTransports>()),
-      protocol_(std::move(protocol)) {
+    : loop_(loop), stream_(std::move(stream)), all_(loop.service<OpenTransports>()), protocol_(std::move(protocol)) {
   if (!stream_->can_write()) eof_ = Eof::never_writable;
   choose_face();
 }
@@ -88,7 +84,7 @@ bool StreamTransport::is_reading() const noexcept {
 
 void StreamTransport::pause_reading() {
   is_reading_paused_ = true;
-  if (puller_ == nullptr && state_ == State::open && !has_peer_ended_) disarm(Direction::read);
+  if (puller_ == nullptr && state_ == State::open && !has_peer_ended_) stream_->disarm(Direction::read);
 }
 
 void StreamTransport::resume_reading() {
@@ -98,10 +94,10 @@ void StreamTransport::resume_reading() {
 
 void StreamTransport::go_on_reading() {
   if (!wants_to_read() || readable_.is_queued()) return;
-  if (may_try(Direction::read))
+  if (stream_->may_try(Direction::read))
     loop_.post(readable_);
   else
-    arm(Direction::read, readable_);
+    stream_->arm(Direction::read, readable_);
 }
 
 void StreamTransport::on_readable() {
@@ -233,7 +229,7 @@ void StreamTransport::send(Pieces& pieces) {
   if (write_error_ || state_ == State::lost || state_ == State::gone) return pieces.consume_all();
   if (loop_.belongs_to_parent()) return pieces.consume_all();  // who sends it too
   while (!is_send_blocked_ && (!queue_.empty() || !pieces.empty())) {
-    if (!may_try(Direction::write)) {
+    if (!stream_->may_try(Direction::write)) {
       wait_until_writable();
       break;
     }
@@ -291,7 +287,7 @@ void StreamTransport::run_deferred() noexcept {
 
 void StreamTransport::wait_until_writable() {
   is_send_blocked_ = true;
-  arm(Direction::write, writable_);
+  stream_->arm(Direction::write, writable_);
 }
 
 void StreamTransport::on_writable() {
@@ -373,7 +369,7 @@ void StreamTransport::end_file() noexcept {
 bool StreamTransport::flush() {
   send({});
   if (!queue_.empty() || is_send_blocked_ || is_lost()) return false;
-  if (may_try(Direction::write)) return true;
+  if (stream_->may_try(Direction::write)) return true;
   wait_until_writable();
   return false;
 }
@@ -393,7 +389,7 @@ void StreamTransport::begin_upgrade() {
     throw InvalidStateError("start_tls() on a connection that has ended, or goes one way");
   take_over_feeder();
   is_upgrading_ = true;
-  disarm(Direction::read);
+  stream_->disarm(Direction::read);
 }
 
 void StreamTransport::end_upgrade() noexcept {
@@ -425,7 +421,7 @@ void StreamTransport::close() {
   if (write_error_) return lose(write_error_, ByteStream::Ending::reset);
   take_over_feeder();
   state_ = State::closing;
-  disarm(Direction::read);
+  stream_->disarm(Direction::read);
   wake_puller();
   send({});
   is_flushing_ = state_ == State::closing && get_write_buffer_size() > 0;
@@ -447,8 +443,8 @@ void StreamTransport::lose(std::exception_ptr error, ByteStream::Ending ending) 
   ending_ = ending;
   queue_.clear();
   ListHook<Deferred>::unlink();
-  disarm(Direction::read);
-  disarm(Direction::write);
+  stream_->disarm(Direction::read);
+  stream_->disarm(Direction::write);
   wake_puller();
   wake_feeder();
   if (upgrader_ != nullptr) queue_once(*std::exchange(upgrader_, nullptr));

@@ -71,17 +71,15 @@ class StreamTransport final : public Transport,
 
   ByteStream::Result try_read(std::span<char> into) noexcept { return stream_->try_read(into); }
   std::exception_ptr stream_error() const { return stream_->error(); }
-  bool may_try(Direction direction) const noexcept {
-    return watch_ != nullptr ? watch_->may_try(direction) : stream_->may_try(direction);
-  }
+  bool may_try(Direction direction) const noexcept { return stream_->may_try(direction); }
   /// Queues `reader` once when there may be something to read, or when the transport ends.
   void arm_reader(Runnable& reader) {
     puller_ = &reader;
-    arm(Direction::read, reader);
+    stream_->arm(Direction::read, reader);
   }
   void disarm_reader() noexcept {
     puller_ = nullptr;
-    if (state_ == State::open) disarm(Direction::read);
+    if (state_ == State::open) stream_->disarm(Direction::read);
   }
   /// Of the loop; empty before anybody else runs.
   std::span<char> read_buffer() const { return all_.read_buffer(); }
@@ -135,7 +133,6 @@ class StreamTransport final : public Transport,
   template <class Replace>
   void replace_stream(Replace replace) {
     stream_ = replace(std::move(stream_));
-    watch_ = stream_->watch();
   }
   /// Queues `upgrader` once when the connection has been lost.
   void arm_upgrader(Runnable* upgrader) noexcept { upgrader_ = upgrader; }
@@ -167,13 +164,6 @@ class StreamTransport final : public Transport,
   void on_writable();
   void on_lost();
 
-  void arm(Direction direction, Runnable& target) {
-    watch_ != nullptr ? watch_->arm(loop_, direction, target) : stream_->arm(direction, target);
-  }
-  void disarm(Direction direction) noexcept {
-    watch_ != nullptr ? watch_->disarm(loop_, direction) : stream_->disarm(direction);
-  }
-
   void choose_face();
   void go_on_reading();
   bool wants_to_read() const noexcept;
@@ -204,7 +194,6 @@ class StreamTransport final : public Transport,
   // what they cost beside the system calls.
   EventLoop& loop_;
   std::unique_ptr<ByteStream> stream_;
-  FdWatch* watch_;  // the stream's, if it has one to ask
   State state_ = State::open;
   Eof eof_ = Eof::none;
   bool is_send_blocked_ = false;  // the kernel took no more; writable_ is armed
