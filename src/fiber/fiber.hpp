@@ -42,15 +42,24 @@ struct FlowThread {
   ExceptionGlobals* exceptions = nullptr;
   int* error_number = nullptr;
 
-  /// Before the first switch.
-  void begin() noexcept;
+  /// The one that runs this, ready for a switch.
+  static FlowThread& here() noexcept;
   /// Whether an exception is being thrown in the flow that runs: std::uncaught_exceptions() != 0, but faster.
   bool is_unwinding() const noexcept { return exceptions->uncaught_count != 0; }
+
+ private:
+  void begin() noexcept;
 };
 
 /// Between two runs a loop may move to another thread, and its fibers with it: so a function that has jumped must not look
 /// here again, nor be inlined into one that does.
 [[gnu::tls_model("initial-exec")]] extern constinit thread_local FlowThread flow_thread;
+
+inline FlowThread& FlowThread::here() noexcept {
+  if (flow_thread.exceptions == nullptr) [[unlikely]]
+    flow_thread.begin();
+  return flow_thread;
+}
 
 class Fiber {
  public:

@@ -17,9 +17,9 @@ using Jumped = boost::context::detail::transfer_t;
 #define TULP_AVX512_REGISTERS
 #endif
 
-/// jump_fcontext(to, data), entered as by a call, with the return address on the stack, but without one: it leaves by a jump
-/// and not by a return, so that the processor, which predicts where returns go by counting calls, would be wrong about
-/// every function that returns after it, up to the next switch.
+/// jump_fcontext(to, data), entered by a jump with the return address on the stack, as if by a call.  It leaves by a jump and
+/// not by a return; so after a call of it the processor, which predicts where returns go by counting calls, would be wrong
+/// about every function that returns, up to the next switch.
 /// To be inlined into functions that also make calls, since those leave the stack aligned, with nothing below its pointer.
 [[gnu::always_inline]] inline Jumped jump(void* to, void* data) noexcept {
   Jumped from;

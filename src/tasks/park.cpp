@@ -83,8 +83,7 @@ Fiber& Scheduler::enter(TaskControl& task) noexcept {
 }
 
 [[gnu::noinline]] void Scheduler::step(TaskControl& task) noexcept {
-  FlowThread& here = flow_thread;
-  if (here.running == nullptr) here.begin();
+  FlowThread& here = FlowThread::here();
   is_on_fiber = true;
   loop_flow.switch_to(enter(task), here);
   is_on_fiber = false;
@@ -97,8 +96,7 @@ bool Scheduler::begin_here(TaskControl& task) noexcept {
   EagerStep step{fiber != nullptr ? *fiber : loop_flow, running, eager_step};
   eager_step = &step;
   const bool was_on_fiber = std::exchange(is_on_fiber, true);
-  FlowThread& here = flow_thread;
-  if (here.running == nullptr) here.begin();
+  FlowThread& here = FlowThread::here();
   step.creators_flow.switch_to(enter(task), here);
   is_on_fiber = was_on_fiber;
   return true;

@@ -20,10 +20,7 @@ namespace {
 
 Fiber main_flow;
 
-[[gnu::noinline]] void go(Fiber& from, Fiber& to) {
-  if (flow_thread.running == nullptr) flow_thread.begin();
-  from.switch_to(to, flow_thread);
-}
+[[gnu::noinline]] void go(Fiber& from, Fiber& to) { from.switch_to(to, FlowThread::here()); }
 
 /// A fiber that runs a function; resume() and pause() are the two ends of each switch.
 class Flow {
