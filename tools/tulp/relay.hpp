@@ -10,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/page.hpp"
+
 namespace tool {
 
 /// How relay() came to its end.
@@ -26,7 +28,7 @@ class LentBuffer {
   explicit LentBuffer(std::size_t size) : size_(size) {
     std::vector<Memory>& kept = kept_ones();
     if (kept.empty() || kept.back().size != size) {
-      memory_ = std::make_unique_for_overwrite<Page[]>((size + sizeof(Page) - 1) / sizeof(Page));
+      memory_ = tulp::make_pages(size);
     } else {
       memory_ = std::move(kept.back().bytes);
       kept.pop_back();
@@ -39,16 +41,12 @@ class LentBuffer {
     if (kept.size() < kept.capacity()) kept.push_back({size_, std::move(memory_)});
   }
 
-  std::span<char> bytes() noexcept { return {memory_[0].bytes, size_}; }
+  std::span<char> bytes() noexcept { return {tulp::bytes_of(memory_), size_}; }
 
  private:
-  /// Some processors copy several times as slowly into a place that lies a few bytes behind a page's beginning.
-  struct alignas(4096) Page {
-    char bytes[4096];
-  };
   struct Memory {
     std::size_t size;
-    std::unique_ptr<Page[]> bytes;
+    std::unique_ptr<tulp::Page[]> bytes;
   };
   /// No more than a few are in use at a time, unless receivers are slow.
   static std::vector<Memory>& kept_ones() {
@@ -61,7 +59,7 @@ class LentBuffer {
   }
 
   const std::size_t size_;
-  std::unique_ptr<Page[]> memory_;
+  std::unique_ptr<tulp::Page[]> memory_;
 };
 
 /// Moves what comes until that ends or fails, at most `buffer_bytes` at a time.  Calls `on_read()` when there is a piece, and
