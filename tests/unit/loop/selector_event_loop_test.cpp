@@ -214,12 +214,16 @@ TEST_CASE(
   REQUIRE(::pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0);
   const FakedSleep sleeps(*loop);
   loop->add_reader(ends[0], [&] { loop->stop(); });
+  std::atomic<bool> is_over = false;
+  ssize_t written = 0;
   std::thread writer([&] {
-    while (sleeps.looked < 3) std::this_thread::yield();
-    CHECK(::write(ends[1], "x", 1) == 1);
+    while (sleeps.looked < 3 && !is_over) std::this_thread::yield();
+    written = ::write(ends[1], "x", 1);
   });
   loop->run_forever();
+  is_over = true;
   writer.join();
+  CHECK(written == 1);
   CHECK(sleeps.looked > 3);
   CHECK(sleeps.asked.empty());
   loop->close();
