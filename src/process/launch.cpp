@@ -67,8 +67,9 @@ class StandardStreams {
     if (sys.pipe2(ends, O_CLOEXEC) != 0) throw_os_error(errno, "pipe for a child");
     UniqueFd reading(ends[0]), writing(ends[1]);
     const bool is_input = fd == STDIN_FILENO;
-    pipes_[static_cast<std::size_t>(fd)] = open_pipe(loop_, std::move(is_input ? writing : reading),
-                                                     is_input ? PipeDirection::write : PipeDirection::read);
+    pipes_[static_cast<std::size_t>(fd)] =
+        open_pipe(loop_, std::move(is_input ? writing : reading), is_input ? PipeDirection::write : PipeDirection::read,
+                  PipeMaker::tulp);
     return keep(std::move(is_input ? reading : writing), "pipe");
   }
 

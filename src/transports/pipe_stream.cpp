@@ -24,13 +24,14 @@ bool is_fifo(int fd) noexcept {
 
 }  // namespace
 
-PipeStream::PipeStream(EventLoop& loop, UniqueFd pipe, PipeDirection direction)
+PipeStream::PipeStream(EventLoop& loop, UniqueFd pipe, PipeDirection direction, PipeMaker maker)
     : ByteStream(loop, watch_),
       loop_(loop),
       pipe_(std::move(pipe)),
       watch_(pipe_.get(), FdWatch::Mode::once),
       direction_(direction),
-      is_fifo_(is_fifo(pipe_.get())) {
+      is_fifo_(is_fifo(pipe_.get())),
+      may_have_packets_(maker == PipeMaker::unknown) {
   if (can_write()) ignore_broken_pipes();
   loop_.add_fd(watch_);
 }
@@ -42,7 +43,7 @@ ByteStream::Result PipeStream::try_read(std::span<char> into) noexcept {
   if (got < 0) return fail("read", Direction::read);
   if (got == 0) return {Status::end};
   const auto bytes = static_cast<std::size_t>(got);
-  if (bytes < into.size() && is_fifo_) watch_.fell_short(Direction::read);
+  if (bytes < into.size() && is_fifo_ && !may_have_packets_) watch_.fell_short(Direction::read);
   return {Status::done, bytes};
 }
 
@@ -112,13 +113,13 @@ struct stat status_of(int fd) {
 
 }  // namespace
 
-std::unique_ptr<ByteStream> open_pipe(EventLoop& loop, UniqueFd fd, PipeDirection direction) {
+std::unique_ptr<ByteStream> open_pipe(EventLoop& loop, UniqueFd fd, PipeDirection direction, PipeMaker maker) {
   const mode_t mode = status_of(fd.get()).st_mode;
   sys.fcntl(fd.get(), F_SETFD, FD_CLOEXEC);
   const bool is_always_ready = S_ISREG(mode) || S_ISBLK(mode) || (S_ISCHR(mode) && !can_be_watched(loop, fd.get()));
   if (is_always_ready) return std::make_unique<FileStream>(loop, std::move(fd), direction);
   sys.fcntl(fd.get(), F_SETFL, sys.fcntl(fd.get(), F_GETFL, 0) | O_NONBLOCK);
-  return std::make_unique<PipeStream>(loop, std::move(fd), direction);
+  return std::make_unique<PipeStream>(loop, std::move(fd), direction, maker);
 }
 
 /// What O_NONBLOCK is set on is the open file, which the shell and other processes use too.  A file keeps its position

@@ -8,12 +8,14 @@
 namespace tulp::detail {
 
 enum class PipeDirection : std::uint8_t { read, write, both };
+/// Whoever has made it may have asked for packets (O_DIRECT), which only his end tells.
+enum class PipeMaker : std::uint8_t { tulp, unknown };
 
 class PipeStream final : public ByteStream {
  public:
   /// Begins to watch `pipe`, which is non-blocking.
   /// Throws: OsError - it cannot be watched.
-  PipeStream(EventLoop& loop, UniqueFd pipe, PipeDirection direction);
+  PipeStream(EventLoop& loop, UniqueFd pipe, PipeDirection direction, PipeMaker maker);
   ~PipeStream() override { close(Ending::broken); }
 
   Result try_read(std::span<char> into) noexcept override;
@@ -35,7 +37,8 @@ class PipeStream final : public ByteStream {
   UniqueFd pipe_;
   FdWatch watch_;
   PipeDirection direction_;
-  bool is_fifo_;  // there a short read means drained; a terminal gives a line at a time, and ends with EIO
+  bool is_fifo_;           // there a short read means drained; a terminal gives a line at a time, and ends with EIO
+  bool may_have_packets_;  // unless each ends a read
   int error_number_ = 0;
   const char* failed_operation_ = "";
 };
@@ -43,7 +46,8 @@ class PipeStream final : public ByteStream {
 /// A ByteStream over `fd`, which is made non-blocking.  What cannot be watched and never blocks for long (a file,
 /// /dev/null) is read and written at once.
 /// Throws: OsError.
-std::unique_ptr<ByteStream> open_pipe(EventLoop& loop, UniqueFd fd, PipeDirection direction);
+std::unique_ptr<ByteStream> open_pipe(EventLoop& loop, UniqueFd fd, PipeDirection direction,
+                                      PipeMaker maker = PipeMaker::unknown);
 /// A descriptor for what `fd`, which other processes share, stands for: its flags are its own where that can be.
 /// Throws: OsError - `fd` is not open.
 UniqueFd reopen(int fd, PipeDirection direction);

@@ -23,14 +23,29 @@ SocketStream::SocketStream(EventLoop& loop, UniqueFd socket, const Address& peer
 }
 
 ByteStream::Result SocketStream::try_read(std::span<char> into) noexcept {
+  if (peer_.family() == AF_UNIX) return try_read_unix(into);
   const ssize_t got = retry_on_eintr([&] { return sys.recv(socket_.get(), into.data(), into.size(), 0); });
   if (got < 0) return fail("recv", Direction::read);
-  if (got == 0) {
-    has_peer_ended_ = true;
-    return {Status::end};
-  }
+  if (got == 0) return end();
   const auto bytes = static_cast<std::size_t>(got);
   if (bytes < into.size() && is_tcp_) watch_.fell_short(Direction::read);
+  return {Status::done, bytes};
+}
+
+/// What comes over a Unix socket may bring descriptors, which are not taken, and the kernel ends a read behind them, although
+/// there may be more.  It says so in the flags that recvmsg(2) gives: Linux's, that is; others are asked again.
+ByteStream::Result SocketStream::try_read_unix(std::span<char> into) noexcept {
+  iovec view{into.data(), into.size()};
+  msghdr message{};
+  message.msg_iov = &view;
+  message.msg_iovlen = 1;
+  const ssize_t got = retry_on_eintr([&] { return sys.recvmsg(socket_.get(), &message, 0); });
+  if (got < 0) return fail("recvmsg", Direction::read);
+  if (got == 0) return end();
+  const auto bytes = static_cast<std::size_t>(got);
+#ifdef __linux__
+  if (bytes < into.size() && (message.msg_flags & MSG_CTRUNC) == 0) watch_.fell_short(Direction::read);
+#endif
   return {Status::done, bytes};
 }
 
@@ -59,6 +74,11 @@ std::optional<ByteStream::Result> SocketStream::try_sendfile(int file, off_t off
   if (sent == 0) return Result{Status::end};
   if (is_refused_by_sendfile(errno)) return std::nullopt;
   return fail("sendfile", Direction::write);
+}
+
+ByteStream::Result SocketStream::end() noexcept {
+  has_peer_ended_ = true;
+  return {Status::end};
 }
 
 ByteStream::Result SocketStream::fail(const char* operation, Direction direction) noexcept {

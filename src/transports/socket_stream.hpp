@@ -30,6 +30,8 @@ class SocketStream final : public ByteStream {
   int fd() const noexcept { return socket_.get(); }
 
  private:
+  Result try_read_unix(std::span<char> into) noexcept;
+  Result end() noexcept;
   Result fail(const char* operation, Direction direction) noexcept;
   bool may_have_unread() const noexcept;
 

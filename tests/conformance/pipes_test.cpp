@@ -2,6 +2,7 @@
 #include <tulp/pipe.hpp>
 #include <tulp/run.hpp>
 #include <tulp/stream.hpp>
+#include <tulp/wait.hpp>
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -13,6 +14,8 @@
 #include <array>
 #include <csignal>
 #include <stdexcept>
+#include <string>
+#include <vector>
 
 #include "base/unique_fd.hpp"
 #include "support/loops.hpp"
@@ -24,9 +27,9 @@ using namespace tulp::test;
 namespace {
 
 struct PipeEnds {
-  PipeEnds() {
+  explicit PipeEnds(int flags = 0) {
     int ends[2];
-    REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
+    REQUIRE(::pipe2(ends, O_CLOEXEC | flags) == 0);
     reading = UniqueFd(ends[0]);
     writing = UniqueFd(ends[1]);
   }
@@ -116,6 +119,18 @@ TEST_CASE_METHOD(LoopTest, "a pipe for reading can be paused, and closed before 
     await(protocol->lost);
   });
   CHECK(trace == Trace{"made", "data later", "lost cleanly"});
+}
+
+TEST_CASE_METHOD(LoopTest, "the packets of a pipe in packet mode are read one by one, and none waits for the next") {
+  PipeEnds pipe(O_DIRECT);
+  run([&] {
+    StreamReader reader = open_read_pipe(pipe.reading.release());
+    auto packets = create_task([&] { return std::vector{reader.read(100), reader.read(100)}; });
+    sleep(0s);  // it waits
+    put(pipe.writing, "one");
+    put(pipe.writing, "two");
+    CHECK(with_timeout(10s, [&] { return await(packets); }) == std::vector<std::string>{"one", "two"});
+  });
 }
 
 TEST_CASE_METHOD(LoopTest, "connect_write_pipe writes, and write_eof() closes it") {

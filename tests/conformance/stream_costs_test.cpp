@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "support/allocations.hpp"
-#include "support/net.hpp"
+#include "support/unix_sockets.hpp"
 
 using namespace tulp;
 using namespace tulp::test;
@@ -26,6 +26,12 @@ class CountedCalls {
     sys.recv = [](int fd, void* into, size_t size, int flags) {
       ++receives;
       const ssize_t result = ::recv(fd, into, size, flags);
+      if (result < 0 && errno == EAGAIN) ++blocked;
+      return result;
+    };
+    sys.recvmsg = [](int fd, msghdr* message, int flags) {
+      ++receives;
+      const ssize_t result = ::recvmsg(fd, message, flags);
       if (result < 0 && errno == EAGAIN) ++blocked;
       return result;
     };
@@ -67,6 +73,11 @@ void exchange_with(const Peer& peer, std::string_view request) {
     else
       sleep(0s);
   }
+}
+
+void echo(StreamReader reader, StreamWriter writer) {
+  std::array<char, 4096> memory;
+  while (const std::size_t size = reader.read_into(memory)) writer.write({memory.data(), size});
 }
 
 struct CountedEcho : Protocol {
@@ -173,18 +184,12 @@ TEST_CASE_METHOD(NetTest, "writelines of more pieces than a system call takes ne
 }
 
 TEST_CASE_METHOD(NetTest, "an echo over a stream costs one recv and one send for each message, and no look in vain") {
+  const bool is_unix = GENERATE(false, true);
+  CAPTURE(is_unix);
+  const Folder folder;
   run([&] {
-    Server server = start_server(
-        [](StreamReader reader, StreamWriter writer) {
-          std::array<char, 4096> memory;
-          for (;;) {
-            const std::size_t size = reader.read_into(memory);
-            if (size == 0) return;
-            writer.write({memory.data(), size});
-          }
-        },
-        "127.0.0.1", 0);
-    Peer peer = Peer::connect(server.port());
+    Server server = is_unix ? start_unix_server(echo, folder / "socket") : start_server(echo, "127.0.0.1", 0);
+    Peer peer = is_unix ? connect_plainly(folder / "socket") : Peer::connect(server.port());
     exchange_with(peer, "warm");
     CountedCalls calls;
     for (int i = 0; i < 100; ++i) exchange_with(peer, "sixty-four bytes, or nearly so, are a message of middling size");
@@ -282,16 +287,7 @@ TEST_CASE_METHOD(NetTest, "steady echoing over a stream or a protocol allocates 
   auto protocol = std::make_shared<CountedEcho>();
   Peer protocol_peer = connect(protocol);
   run([&] {
-    Server server = start_server(
-        [](StreamReader reader, StreamWriter writer) {
-          std::array<char, 4096> memory;
-          for (;;) {
-            const std::size_t size = reader.read_into(memory);
-            if (size == 0) return;
-            writer.write({memory.data(), size});
-          }
-        },
-        "127.0.0.1", 0);
+    Server server = start_server(echo, "127.0.0.1", 0);
     Server lines = start_server(
         [](StreamReader reader, StreamWriter writer) {
           for (std::string line; reader.readline_into(line);) writer.write(line);

@@ -6,6 +6,7 @@
 
 #include <sys/un.h>
 
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -55,6 +56,48 @@ TEST_CASE_METHOD(UnixTest, "streams over a Unix socket are streams, and know whe
     writer.close();
     server.close();
     server.wait_closed();
+  });
+}
+
+namespace {
+
+/// Sends `text` together with a descriptor.
+void send_with_descriptor(int socket, std::string_view text) {
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  iovec view{const_cast<char*>(text.data()), text.size()};
+  msghdr message{};
+  message.msg_iov = &view;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  cmsghdr* header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(sizeof socket);
+  std::memcpy(CMSG_DATA(header), &socket, sizeof socket);
+  REQUIRE(::sendmsg(socket, &message, 0) == static_cast<ssize_t>(text.size()));
+}
+
+}  // namespace
+
+TEST_CASE_METHOD(UnixTest, "descriptors that a peer sends are not taken, and hold up nothing that comes behind them") {
+  const bool is_read_at_once = GENERATE(true, false);
+  CAPTURE(is_read_at_once);
+  run([&] {
+    const PlainUnixSocket listener(path());
+    auto [reader, writer] = open_unix_connection(path());
+    const Peer peer = listener.accept();
+    std::string got;
+    auto reading = create_task([&, &reader = reader] {
+      while (got.size() < 12) got += reader.read(4096);
+    });
+    if (is_read_at_once) sleep(0s);
+    peer.send("one ");
+    send_with_descriptor(peer.fd(), "two ");
+    send_with_descriptor(peer.fd(), "six ");
+    with_timeout(10s, [&] { await(reading); });
+    CHECK(got == "one two six ");
+    writer.close();
   });
 }
 
