@@ -46,9 +46,12 @@ void load_identity(SSL_CTX& ctx, const std::string& chain_file, const std::strin
   SSL_CTX_set_default_passwd_cb(&ctx, give_passphrase);
   SSL_CTX_set_default_passwd_cb_userdata(&ctx, &passphrase);
   if (SSL_CTX_use_certificate_chain_file(&ctx, chain_file.c_str()) != 1) throw_load_error("certificate", chain_file);
-  check_dates(*SSL_CTX_get0_certificate(&ctx), chain_file);
+  const X509* certificate = SSL_CTX_get0_certificate(&ctx);
+  check_dates(*certificate, chain_file);
   const std::string& key = key_file.empty() ? chain_file : key_file;
-  if (SSL_CTX_use_PrivateKey_file(&ctx, key.c_str(), SSL_FILETYPE_PEM) != 1 || SSL_CTX_check_private_key(&ctx) != 1)
+  // A key of another type takes a place of its own in the context, so it is held against the certificate itself.
+  if (SSL_CTX_use_PrivateKey_file(&ctx, key.c_str(), SSL_FILETYPE_PEM) != 1 ||
+      X509_check_private_key(certificate, SSL_CTX_get0_privatekey(&ctx)) != 1)
     throw_load_error("private key", key + " for certificate " + chain_file);
   SSL_CTX_set_default_passwd_cb_userdata(&ctx, nullptr);
 }

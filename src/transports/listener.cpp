@@ -128,7 +128,7 @@ class Listener::Socket final : private Runnable {
   void pause_after(int error) noexcept {
     const std::string where = "accept on " + address_.to_string();
     listener_.loop_.call_exception_handler(
-        {.message = where + " pauses for a second", .exception = make_os_error(error, where)});
+        {.message = where + " pauses for a second", .exception = make_os_error(error, "accept")});
     if (!is_serving_) return;  // the handler has closed the server
     go_on_at(after(listener_.loop_.time(), pause_after_error));
   }

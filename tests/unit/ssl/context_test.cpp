@@ -38,6 +38,10 @@ TEST_CASE("a file that cannot be loaded is an error that names it") {
         "load private key " + missing + " for certificate " + good.chain_file + ": No such file or directory");
   CHECK(error_of([&] { SslContext::server(good.chain_file, other.key_file); }) ==
         "load private key " + other.key_file + " for certificate " + good.chain_file + ": key values mismatch");
+  const auto rsa = all.issue({.dns_names = {"localhost"}, .rsa_bits = 2048});
+  const std::string mixed_up = error_of([&] { SslContext::server(good.chain_file, rsa.key_file); });
+  CHECK(mixed_up.find("load private key " + rsa.key_file + " for certificate " + good.chain_file) == 0);
+  CHECK(mixed_up.find("type") != std::string::npos);
   const std::string garbage = all.write("garbage.pem", "this is no certificate\n");
   CHECK(error_of([&] { SslContext::server(garbage, good.key_file); }) ==
         "load certificate " + garbage + ": no start line");
