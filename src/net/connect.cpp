@@ -43,21 +43,23 @@ std::string target_name(const std::string& host, std::uint16_t port) {
   return numeric ? numeric->to_string() : host + ':' + std::to_string(port);
 }
 
+// Both are given the name of the target as a function, for it is only wanted when something has gone wrong.
+
 /// Throws: TimeoutError - options.timeout, for everything that `connect` does.
-template <class F>
-std::unique_ptr<SocketStream> within_timeout(const ConnectOptions& options, const std::string& target, F connect) {
+template <class Name, class F>
+std::unique_ptr<SocketStream> within_timeout(const ConnectOptions& options, Name target, F connect) {
   try {
     return with_timeout(options.timeout, connect);
   } catch (const TimeoutError& error) {
-    throw TimeoutError("connect " + target + ": " + error.what());
+    throw TimeoutError("connect " + target() + ": " + error.what());
   }
 }
 
-std::unique_ptr<SocketStream> race(const std::vector<Address>& addresses, const std::string& target,
-                                   const ConnectOptions& options) {
+template <class Name>
+std::unique_ptr<SocketStream> race(const std::vector<Address>& addresses, Name target, const ConnectOptions& options) {
   ConnectRace race(require_task("connect"), addresses, options);
   auto stream = race.run();
-  if (stream == nullptr) throw_attempts(target, race.attempts());
+  if (stream == nullptr) throw_attempts(target(), race.attempts());
   return stream;
 }
 
@@ -65,7 +67,7 @@ std::unique_ptr<SocketStream> connect_to_host(const std::string& host, std::uint
                                               const ConnectOptions& options) {
   // getaddrinfo(3) would take it for this machine; it is what a variable holds that nobody has set.
   if (host.empty()) throw ResolveError(EAI_NONAME, "connect to an empty host name");
-  const std::string target = target_name(host, port);
+  const auto target = [&] { return target_name(host, port); };
   const AddressInfoOptions hints{.family = options.family, .type = SOCK_STREAM, .flags = options.flags};
   return within_timeout(options, target, [&] { return race(resolve(host, port, hints), target, options); });
 }
@@ -97,13 +99,14 @@ Connect connect_to(const Address& address, const ConnectOptions& options) {
     throw std::invalid_argument(address.to_string() + " is not of the family to connect with");
   if (address.family() != AF_UNIX) {
     return [address, options] {
-      const std::string target = address.to_string();
+      const auto target = [&] { return address.to_string(); };
       return within_timeout(options, target, [&] { return race({address}, target, options); });
     };
   }
   if (options.local_addr) throw std::invalid_argument("a connection to a Unix socket has no local_addr");
   return [address, options] {
-    return within_timeout(options, address.to_string(), [&] { return connect_unix(address, options); });
+    return within_timeout(
+        options, [&] { return address.to_string(); }, [&] { return connect_unix(address, options); });
   };
 }
 

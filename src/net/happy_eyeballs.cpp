@@ -12,7 +12,7 @@
 namespace tulp::detail {
 
 std::vector<Address> interleave(const std::vector<Address>& addresses, std::size_t first_count) {
-  if (first_count == 0 || addresses.empty()) return addresses;
+  if (first_count == 0 || addresses.size() < 2) return addresses;
   std::vector<std::vector<Address>> families;  // each in its order, none of them empty
   for (const Address& address : addresses) {
     const auto is_of_its_family = [&](const auto& family) { return family.front().family() == address.family(); };
@@ -82,6 +82,7 @@ void ConnectRace::begin(Attempt& attempt) {
     }
     // Watched only now: a socket that has never been connected reports a hang-up.
     attempt.stream = std::make_unique<SocketStream>(me_.loop(), std::move(socket), address);
+    attempt.stream->expect_to_be_spoken_to();
   } catch (const OsError& error) {
     attempt.error = error.code().value();
   }

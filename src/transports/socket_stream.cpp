@@ -22,6 +22,11 @@ SocketStream::SocketStream(EventLoop& loop, UniqueFd socket, const Address& peer
   loop_.add_fd(watch_);
 }
 
+/// What may have come by now will still be reported.
+void SocketStream::expect_to_be_spoken_to() noexcept {
+  if (watch_.is_edge_triggered) watch_.would_block(Direction::read);
+}
+
 ByteStream::Result SocketStream::try_read(std::span<char> into) noexcept {
   if (peer_.family() == AF_UNIX) return try_read_unix(into);
   const ssize_t got = retry_on_eintr([&] { return sys.recv(socket_.get(), into.data(), into.size(), 0); });

@@ -28,6 +28,8 @@ class SocketStream final : public ByteStream {
   std::string peer() const override { return peer_.to_string(); }
 
   int fd() const noexcept { return socket_.get(); }
+  /// For one that is being connected, before anybody waits for it: whoever reads first need not ask in vain.
+  void expect_to_be_spoken_to() noexcept;
 
  private:
   Result try_read_unix(std::span<char> into) noexcept;

@@ -203,6 +203,23 @@ TEST_CASE_METHOD(NetTest, "an echo over a stream costs one recv and one send for
   });
 }
 
+TEST_CASE_METHOD(NetTest, "who connects and is spoken to later does not look in vain before") {
+  if (kind() != LoopKind::epoll) return;  // the others do not tell of what nobody has waited for
+  run([&] {
+    const PlainListener listener;
+    const CountedCalls calls;
+    auto [reader, writer] = open_connection("127.0.0.1", listener.port());
+    Peer peer = listener.accept();
+    auto greeting = create_task([&reader = reader] { return reader.read(100); });
+    sleep(0s);
+    peer.send("220 hello");
+    CHECK(await(greeting) == "220 hello");
+    CHECK(calls.receives == 1);
+    CHECK(calls.blocked == 0);
+    writer.close();
+  });
+}
+
 TEST_CASE_METHOD(NetTest, "an echo over a protocol costs the same") {
   auto protocol = std::make_shared<CountedEcho>();
   Peer peer = connect(protocol);

@@ -30,7 +30,7 @@ std::string now_in_utc() {
 std::string line_of(const Entry& entry) {
   std::array<char, 32> seconds{};
   std::snprintf(seconds.data(), seconds.size(), "%.3f", entry.time.seconds());
-  return now_in_utc() + ' ' + printable(entry.client) + " -> " + printable(entry.target) + " up " +
+  return now_in_utc() + ' ' + printable(entry.client.to_string()) + " -> " + printable(entry.target) + " up " +
          std::to_string(entry.up_bytes) + " down " + std::to_string(entry.down_bytes) + " in " + seconds.data() +
          " s: " + printable(entry.end);
 }

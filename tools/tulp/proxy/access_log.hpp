@@ -1,6 +1,7 @@
 // AccessLog: one line for each connection that is over, on standard output, and one for each that did not come about, on
 // standard error.  Who does not read them holds up nobody.
 #pragma once
+#include <tulp/address.hpp>
 #include <tulp/duration.hpp>
 
 #include <cstdint>
@@ -16,7 +17,7 @@ namespace tool::proxy {
 
 /// What is to be said of a connection.
 struct Entry {
-  std::string client = {};
+  tulp::Address client = {};
   std::string target = {};
   std::uint64_t up_bytes = 0;    // from the client to the target
   std::uint64_t down_bytes = 0;  // from the target to the client

@@ -35,7 +35,7 @@ void Forwarder::serve(tulp::StreamReader reader, tulp::StreamWriter writer) {
   const Counted counted(open_count_);
 
   tulp::Streams client{std::move(reader), std::move(writer)};
-  Entry entry{.client = client.writer.get_extra_info<tulp::Address>("peername").value_or(tulp::Address()).to_string(),
+  Entry entry{.client = client.writer.get_extra_info<tulp::Address>("peername").value_or(tulp::Address()),
               .target = settings_.targets.front().text};
   const auto write_entry = [&] {
     entry.time = tulp::get_event_loop().time() - begin;
