@@ -28,6 +28,7 @@ void SocketStream::expect_to_be_spoken_to() noexcept {
 }
 
 ByteStream::Result SocketStream::try_read(std::span<char> into) noexcept {
+  was_read_ = true;
   if (peer_.family() == AF_UNIX) return try_read_unix(into);
   const ssize_t got = retry_on_eintr([&] { return sys.recv(socket_.get(), into.data(), into.size(), 0); });
   if (got < 0) return fail("recv", Direction::read);
@@ -113,7 +114,7 @@ void SocketStream::write_eof() noexcept { sys.shutdown(socket_.get(), SHUT_WR); 
 
 /// Only edges are told of while nobody waits for them.
 bool SocketStream::may_have_unread() const noexcept {
-  return !has_peer_ended_ && (watch_.may_try(Direction::read) || !watch_.is_edge_triggered);
+  return !has_peer_ended_ && (!was_read_ || watch_.may_try(Direction::read) || !watch_.is_edge_triggered);
 }
 
 void SocketStream::close(Ending ending) noexcept {

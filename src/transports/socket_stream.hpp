@@ -42,6 +42,7 @@ class SocketStream final : public ByteStream {
   FdWatch watch_;
   Address peer_;
   bool is_tcp_;  // where a short read or write says that the next one would block
+  bool was_read_ = false;
   bool has_peer_ended_ = false;
   int error_number_ = 0;
   const char* failed_operation_ = "";
