@@ -17,8 +17,9 @@ SocketStream::SocketStream(EventLoop& loop, UniqueFd socket, const Address& peer
       loop_(loop),
       socket_(std::move(socket)),
       watch_(socket_.get(), FdWatch::Mode::once),
-      peer_(peer),
-      is_tcp_(peer.family() == AF_INET || peer.family() == AF_INET6) {
+      is_tcp_(peer.family() == AF_INET || peer.family() == AF_INET6),
+      is_unix_(peer.family() == AF_UNIX),
+      peer_(peer) {
   loop_.add_fd(watch_);
 }
 
@@ -29,7 +30,7 @@ void SocketStream::expect_to_be_spoken_to() noexcept {
 
 ByteStream::Result SocketStream::try_read(std::span<char> into) noexcept {
   was_read_ = true;
-  if (peer_.family() == AF_UNIX) return try_read_unix(into);
+  if (is_unix_) return try_read_unix(into);
   const ssize_t got = retry_on_eintr([&] { return sys.recv(socket_.get(), into.data(), into.size(), 0); });
   if (got < 0) return fail("recv", Direction::read);
   if (got == 0) return end();

@@ -40,10 +40,11 @@ class SocketStream final : public ByteStream {
   EventLoop& loop_;
   UniqueFd socket_;
   FdWatch watch_;
-  Address peer_;
   bool is_tcp_;  // where a short read or write says that the next one would block
+  bool is_unix_;
   bool was_read_ = false;
   bool has_peer_ended_ = false;
+  Address peer_;
   int error_number_ = 0;
   const char* failed_operation_ = "";
 };
