@@ -902,6 +902,7 @@ TEST_CASE_METHOD(NetTest, "reader and writer can be moved, also while a task is 
 TEST_CASE_METHOD(NetTest, "a reader whose socket always has data lets other tasks run") {
   run([&] {
     auto s = open_stream();
+    s.peer.send("x");  // else nobody asks
     const PatchedSystem patched;
     sys.recv = [](int, void* into, size_t size, int) {
       std::memset(into, 'x', size);
