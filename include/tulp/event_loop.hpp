@@ -46,6 +46,7 @@ struct Connection;
 namespace detail {
 class TaskControl;
 class FdCallbacks;
+class Ring;
 
 /// The return address of the function that calls this, which is the place in the program that called that function.
 #define TULP_CALLER __builtin_return_address(0)
@@ -355,6 +356,8 @@ class EventLoop {
   virtual void remove_fd(FdWatch& watch) noexcept = 0;
   /// Whether a watch of this number has been added.
   virtual bool is_watched(int fd) const noexcept = 0;
+  /// What receives and sends by itself; null where connections are told when they can do it.
+  virtual detail::Ring* ring() noexcept { return nullptr; }
 
   // What the library's own upper floors keep in a loop.
 
@@ -476,11 +479,18 @@ class EventLoop {
 
 /// A way to wait for descriptors.  epoll and kqueue scale, and are there on Linux and on the BSDs; poll and select are
 /// everywhere, and look at every descriptor each time; select holds none above 1023 (FD_SETSIZE).
-enum class SelectorKind : std::uint8_t { best, epoll, poll, select, kqueue };
+///
+/// io_uring does more than wait: it receives and sends what connections exchange, many small messages in one system call.  It
+/// takes Linux 6.1, which must allow it, no host, and one thread: the loop runs where it ran first.  What is written is sent
+/// when the loop next waits or stops, or a message of a later clock tick follows; drain(), write_eof() and close() do not wait
+/// for that.  So a callback that goes on for long after Transport::write() holds it back, and exit() in its middle loses it.
+/// An error of sending, too, shows in that turn of the loop, in the next write or drain(), or in connection_lost(): not in
+/// the call that wrote.
+enum class SelectorKind : std::uint8_t { best, epoll, poll, select, kqueue, io_uring };
 
 struct LoopOptions {
   /// `best` is what the environment variable TULP_SELECTOR names, else the fastest that the system has.  One that it does
-  /// not have makes new_event_loop() throw std::invalid_argument.
+  /// not have makes new_event_loop() throw std::invalid_argument, and one that the kernel refuses OsError.
   SelectorKind selector = SelectorKind::best;
   /// While a callback or a task holds up the loop for longer than this, its stack goes to the log (see set_log_sink), once
   /// for each time.  Zero is what the environment variable TULP_WATCHDOG says, in milliseconds, else never.  It takes a

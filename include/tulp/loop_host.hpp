@@ -65,7 +65,7 @@ class LoopHost {
 
 /// Makes a loop that runs in `host`, which it owns.
 /// Throws: std::invalid_argument - the options, or TULP_SELECTOR, ask for a loop without a descriptor of its own (poll,
-/// select); OsError; what LoopHost::watch() throws.
+/// select, io_uring); OsError; what LoopHost::watch() throws.
 std::unique_ptr<EventLoop> new_event_loop_in(std::unique_ptr<LoopHost> host, LoopOptions options = {});
 
 /// The host that `loop` runs in; null if it has none.

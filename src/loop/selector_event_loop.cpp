@@ -71,8 +71,7 @@ void SelectorEventLoop::run_forever() {
   if (hooks_ != nullptr) inbox_.take(ready_);  // this thread's own posts, which come in their turn
   do iterate(RunMode::wait);
   while (!is_stopping_);
-  is_stopping_ = false;
-  check_not_forked();
+  end_run();
 }
 
 void SelectorEventLoop::run_once(RunMode mode) {
@@ -81,8 +80,13 @@ void SelectorEventLoop::run_once(RunMode mode) {
   const Watchdog::Run watched(watchdog_);
   const Driving driving(*this);
   iterate(mode);
+  end_run();
+}
+
+void SelectorEventLoop::end_run() {
   is_stopping_ = false;
   check_not_forked();
+  selector_->push();
 }
 
 void SelectorEventLoop::iterate(RunMode mode) {
@@ -123,13 +127,13 @@ std::size_t SelectorEventLoop::wait(Duration timeout) {
   return selector_->wait(timeout, events_);
 }
 
-/// Does not sleep; 0 if nothing has come in the time for that, or something from another thread has.
+/// Does not sleep; 0 if nothing has come in the time for that, or something from another thread or a ring has.
 std::size_t SelectorEventLoop::spin(Duration timeout) {
   if (hooks_ != nullptr || host_ != nullptr) return 0;
   const TimePoint end = after(time(), std::min(spin_, timeout));
   do {
     if (const std::size_t count = selector_->wait(Duration::zero(), events_)) return count;
-  } while (inbox_.empty() && time() < end);
+  } while (inbox_.empty() && ready_.empty() && time() < end);
   return 0;
 }
 
@@ -352,17 +356,18 @@ bool SelectorEventLoop::deliver(const SelectorEvent& event) noexcept {
 /// readiness would keep the loop awake for ever.  So all the others move to a new set.
 void SelectorEventLoop::leave_behind(int ghost) noexcept {
   try {
-    std::unique_ptr<Selector> fresh = new_selector();
-    fresh->add(wake_up_.fd(), {.read = true}, Selector::Trigger::edge, wake_up_token);
+    std::unique_ptr<Selector> fresh = selector_->start_over() ? nullptr : new_selector();
+    Selector& selector = fresh == nullptr ? *selector_ : *fresh;
+    selector.add(wake_up_.fd(), {.read = true}, Selector::Trigger::edge, wake_up_token);
     for (const Slot& slot : slots_) {
       if (slot.watch == nullptr) continue;
       try {
-        add_to(*fresh, *slot.watch, slot);
+        add_to(selector, *slot.watch, slot);
       } catch (const OsError&) {  // closed as well: nothing more comes of it
       }
     }
-    if (host_ != nullptr) host_->watch(fresh->fd());
-    selector_ = std::move(fresh);
+    if (host_ != nullptr) host_->watch(selector.fd());
+    if (fresh != nullptr) selector_ = std::move(fresh);
   } catch (...) {
     return;  // no descriptor for it now; the ghost will be back
   }
@@ -385,6 +390,7 @@ std::string_view name_of(SelectorKind kind) {
     case SelectorKind::poll: return "poll";
     case SelectorKind::select: return "select";
     case SelectorKind::kqueue: return "kqueue";
+    case SelectorKind::io_uring: return "io_uring";
     case SelectorKind::best: break;
   }
   return "best";

@@ -47,6 +47,7 @@ class SelectorEventLoop final : public EventLoop {
   void update_fd(FdWatch& watch) noexcept override;
   void remove_fd(FdWatch& watch) noexcept override;
   bool is_watched(int fd) const noexcept override;
+  detail::Ring* ring() noexcept override { return selector_->ring(); }
 
   /// Before the first run.  Throws: OsError - there is no thread to be had.
   void watch_over(Duration limit) { watchdog_ = std::make_unique<Watchdog>(limit); }
@@ -96,6 +97,7 @@ class SelectorEventLoop final : public EventLoop {
 
   std::unique_ptr<Selector> new_selector();
   void iterate(RunMode mode);
+  void end_run();
   void poll(RunMode mode);
   std::size_t wait(Duration timeout);
   std::size_t spin(Duration timeout);

@@ -47,7 +47,7 @@ std::string target_name(const std::string& host, std::uint16_t port) {
 
 /// Throws: TimeoutError - options.timeout, for everything that `connect` does.
 template <class Name, class F>
-std::unique_ptr<SocketStream> within_timeout(const ConnectOptions& options, Name target, F connect) {
+std::unique_ptr<ByteStream> within_timeout(const ConnectOptions& options, Name target, F connect) {
   try {
     return with_timeout(options.timeout, connect);
   } catch (const TimeoutError& error) {
@@ -56,15 +56,16 @@ std::unique_ptr<SocketStream> within_timeout(const ConnectOptions& options, Name
 }
 
 template <class Name>
-std::unique_ptr<SocketStream> race(const std::vector<Address>& addresses, Name target, const ConnectOptions& options) {
-  ConnectRace race(require_task("connect"), addresses, options);
+std::unique_ptr<ByteStream> race(const std::vector<Address>& addresses, Name target, const ConnectOptions& options) {
+  TaskControl& me = require_task("connect");
+  ConnectRace race(me, addresses, options);
   auto stream = race.run();
   if (stream == nullptr) throw_attempts(target(), race.attempts());
-  return stream;
+  return make_stream(me.loop(), std::move(stream));
 }
 
-std::unique_ptr<SocketStream> connect_to_host(const std::string& host, std::uint16_t port,
-                                              const ConnectOptions& options) {
+std::unique_ptr<ByteStream> connect_to_host(const std::string& host, std::uint16_t port,
+                                            const ConnectOptions& options) {
   // getaddrinfo(3) would take it for this machine; it is what a variable holds that nobody has set.
   if (host.empty()) throw ResolveError(EAI_NONAME, "connect to an empty host name");
   const auto target = [&] { return target_name(host, port); };
@@ -72,14 +73,14 @@ std::unique_ptr<SocketStream> connect_to_host(const std::string& host, std::uint
   return within_timeout(options, target, [&] { return race(resolve(host, port, hints), target, options); });
 }
 
-std::unique_ptr<SocketStream> use_connected(UniqueFd socket, const ConnectOptions& options) {
+std::unique_ptr<ByteStream> use_connected(UniqueFd socket, const ConnectOptions& options) {
   const Address peer = peer_address(socket.get());
   if (peer.family() == AF_UNSPEC) {  // perhaps it was, and was reset
     const int error = pending_error(socket.get());
     throw_os_error(error != 0 ? error : ENOTCONN, "use socket " + std::to_string(socket.get()));
   }
   tune(socket.get(), options);
-  return std::make_unique<SocketStream>(require_task("connect").loop(), std::move(socket), peer);
+  return make_stream(require_task("connect").loop(), std::move(socket), peer);
 }
 
 }  // namespace

@@ -13,7 +13,7 @@ namespace tulp::detail {
 /// Connects when it is called.
 /// Parks: until the connection stands.  Cancel: there is none.
 /// Throws: ResolveError - no address; OsError - every address failed; TimeoutError - options.timeout.
-using Connect = UniqueFunction<std::unique_ptr<SocketStream>()>;
+using Connect = UniqueFunction<std::unique_ptr<ByteStream>()>;
 
 // These three throw std::invalid_argument if an option does not fit; options.sock is the caller's still then.
 

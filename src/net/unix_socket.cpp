@@ -52,7 +52,7 @@ void SocketFile::remove() noexcept {
   sys.unlink(path_.c_str());
 }
 
-std::unique_ptr<SocketStream> connect_unix(const Address& address, const ConnectOptions& options) {
+std::unique_ptr<ByteStream> connect_unix(const Address& address, const ConnectOptions& options) {
   UniqueFd socket = make_stream_socket(AF_UNIX);
   RetryPause pause;
   while (sys.connect(socket.get(), address.data(), address.size()) != 0) {
@@ -61,7 +61,7 @@ std::unique_ptr<SocketStream> connect_unix(const Address& address, const Connect
     pause.wait();
   }
   tune(socket.get(), options);
-  return std::make_unique<SocketStream>(require_task("connect").loop(), std::move(socket), address);
+  return make_stream(require_task("connect").loop(), std::move(socket), address);
 }
 
 BoundUnixSocket bind_path(const Address& address) {

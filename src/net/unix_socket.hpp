@@ -36,7 +36,7 @@ class SocketFile {
 
 /// Parks: until the connection stands, also while the server's queue is full.  Cancel: there is none.
 /// Throws: OsError.
-std::unique_ptr<SocketStream> connect_unix(const Address& address, const ConnectOptions& options);
+std::unique_ptr<ByteStream> connect_unix(const Address& address, const ConnectOptions& options);
 
 struct BoundUnixSocket {
   UniqueFd socket;

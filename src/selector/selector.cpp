@@ -22,6 +22,9 @@ std::span<const SelectorChoice> selector_choices() noexcept {
 #endif
     {"poll", make_poll_selector},
     {"select", make_select_selector},
+#if __has_include(<sys/epoll.h>)
+    {"io_uring", make_ring_selector},
+#endif
   };
   return choices;
 }

@@ -13,6 +13,10 @@
 
 namespace tulp {
 
+namespace detail {
+class Ring;
+}
+
 struct SelectorEvent {
   std::uint64_t token = 0;  // what add() or modify() was given
   bool readable = false;
@@ -38,6 +42,10 @@ class Selector {
   virtual bool has_edges() const noexcept { return false; }
   /// A descriptor that can be read when wait() would find something; -1 if there is none.
   virtual int fd() const noexcept { return -1; }
+  /// What receives and sends by itself; null if it only tells when that can be done.
+  virtual detail::Ring* ring() noexcept { return nullptr; }
+  /// Counts what that has sent, and told somebody of.
+  virtual std::uint64_t ring_progress() const noexcept { return 0; }
 
   /// Throws: OsError - the descriptor is not open, cannot be waited for, or a limit is reached.
   virtual void add(int fd, Interest interest, Trigger trigger, std::uint64_t token) = 0;
@@ -50,6 +58,13 @@ class Selector {
   /// In place of remove() for one of Trigger::edge, if the descriptor is closed at once.  If it has a duplicate all the
   /// same, as in a forked child, it may still be reported, with the token that it had.
   virtual void forget(int fd) noexcept { remove(fd); }
+
+  /// Forgets everything that was added, also what was closed and could not be removed; false if it takes a new selector to
+  /// do that.
+  virtual bool start_over() { return false; }
+
+  /// Does at once what it would do with the next wait(), which may be a long time off.
+  virtual void push() noexcept {}
 
   /// Waits until something is ready or `timeout` has passed, never shorter; a signal ends the wait early.  Fills `events`
   /// and returns how many; each descriptor at most once.
@@ -66,6 +81,7 @@ std::span<const SelectorChoice> selector_choices() noexcept;
 
 // Each throws OsError if the system has no descriptor left.  Which are linked in, selector_choices() says.
 std::unique_ptr<Selector> make_epoll_selector();
+std::unique_ptr<Selector> make_ring_selector();
 std::unique_ptr<Selector> make_kqueue_selector();
 std::unique_ptr<Selector> make_poll_selector();
 std::unique_ptr<Selector> make_select_selector();

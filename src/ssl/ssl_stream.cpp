@@ -189,6 +189,19 @@ ByteStream::Result SslStream::try_write(std::span<const iovec> views) noexcept {
   return {Status::done, taken};
 }
 
+ByteStream::Result SslStream::push() noexcept {
+  if (is_closed_) return {Status::done};
+  if (write_error_) {
+    error_ = write_error_;
+    return {Status::failed};
+  }
+  const Result result = bytes_->push();
+  if (result.status != Status::failed) return result;
+  if (engine_.state() == SslEngine::State::ending || engine_.state() == SslEngine::State::ended)
+    return {Status::done};  // what came before has been sent, and nobody heard the farewell
+  return fail_writing();
+}
+
 /// Small views share a record.
 bool SslStream::encrypt(std::span<const iovec> views, std::size_t& taken) {
   std::size_t at = 0;  // in the first view
@@ -237,6 +250,7 @@ ByteStream::Status SslStream::flush() noexcept {
 }
 
 void SslStream::write_eof() noexcept {
+  if (push().status == Status::failed) return;
   engine_.write_end();
   flush_in_background();
 }
@@ -312,13 +326,18 @@ void SslStream::do_disarm(Direction direction) noexcept {
 /// Tells the peer, and waits for it to do the same.
 ByteStream::Result SslStream::try_end() noexcept {
   if (loop_.belongs_to_parent()) return {Status::done};
-  const Status flushed = flush();
+  Status flushed = flush();
+  if (flushed == Status::done) flushed = push().status;
   if (flushed == Status::failed && engine_.state() != SslEngine::State::failed) return fail_writing();
   if (flushed == Status::would_block) return {flushed};
   engine_.write_end();
   if (engine_.state() == SslEngine::State::ending || engine_.state() == SslEngine::State::ended) {
     const Status told = flush();
     if (told == Status::would_block) return {told};
+    if (told == Status::failed || bytes_->push().status == Status::failed) {  // the peer has gone before
+      loop_.stop_timer(limit_);
+      return {Status::done};
+    }
     if (told == Status::done && engine_.state() == SslEngine::State::ending) {
       const Result waited = wait_for_peer();
       if (waited.status == Status::would_block) return waited;

@@ -67,6 +67,8 @@ class SslStream final : public ByteStream {
 
   Result try_read(std::span<char> into) noexcept override;
   Result try_write(std::span<const iovec> views) noexcept override;
+  Result push() noexcept override;
+  void tell_unsent(Runnable* target) noexcept override { bytes_->tell_unsent(target); }
   std::exception_ptr error() const override { return error_; }
   bool can_write_eof() const noexcept override { return false; }
   /// By write_close_notify() alone.

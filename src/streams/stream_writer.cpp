@@ -136,7 +136,7 @@ void StreamWriter::drain() {
   detail::require_task("StreamWriter::drain");
   StreamTransport& transport = stream_->transport();
   check_error(transport);
-  transport.send({});
+  transport.push();
   check_error(transport);
   wait_until_drained(*stream_);
 }

@@ -64,6 +64,8 @@ class CountedStream final : public ByteStream {
     if (result && result->status == Status::done) traffic_->on_sent(result->bytes);
     return result;
   }
+  Result push() noexcept override { return stream_->push(); }
+  void tell_unsent(Runnable* target) noexcept override { stream_->tell_unsent(target); }
   void close(Ending ending) noexcept override {
     stream_->close(ending);
     leave();

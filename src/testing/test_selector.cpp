@@ -38,6 +38,13 @@ void TestSelector::remove(int fd) noexcept {
   note_io();
 }
 
+bool TestSelector::start_over() {
+  if (!selector_->start_over()) return false;
+  registrations_.clear();
+  to_put_back_.clear();
+  return true;
+}
+
 TestSelector::Kind TestSelector::kind_of(int fd) noexcept {
   int type = 0;
   socklen_t size = sizeof type;
@@ -55,8 +62,9 @@ std::size_t TestSelector::wait(Duration timeout, std::span<SelectorEvent> events
   Disturbance* disturbance = hooks_.disturbance();
   // An iteration that is empty and hurts nobody: no timer is due that what is ready has to come before.
   if (may_wait && disturbance != nullptr && empty_waits_.one_in(4, *disturbance)) return 0;
+  has_ring_gone_on();
   const std::size_t count = disturb(events, selector_->wait(Duration::zero(), events));
-  if (count > 0 || !may_wait) return count;
+  if (has_ring_gone_on() || count > 0 || !may_wait) return count;
   return disturb(events, wait_idle(timeout, events));
 }
 
@@ -64,25 +72,34 @@ std::size_t TestSelector::wait(Duration timeout, std::span<SelectorEvent> events
 std::size_t TestSelector::wait_idle(Duration timeout, std::span<SelectorEvent> events) {
   const TestOptions& options = hooks_.options();
   if (!timeout.is_never() && options.time == Time::real) return selector_->wait(timeout, events);
-  if (hooks_.is_held()) return wait_really(Duration::max(), events);
+  if (hooks_.is_held()) return wait_really(Duration::max(), events).value_or(0);
   if (may_be_under_way()) {
-    if (const std::size_t count = wait_really(options.settle, events)) return count;
+    if (const auto count = wait_really(options.settle, events)) return *count;
   }
   has_done_io_ = false;
   if (hooks_.jump(timeout)) return 0;
-  if (const std::size_t count = wait_really(options.deadlock_after, events)) return count;
+  if (const auto count = wait_really(options.deadlock_after, events)) return *count;
   hooks_.throw_deadlock();
 }
 
-/// Until something is ready, however often a signal interrupts it.
-std::size_t TestSelector::wait_really(Duration limit, std::span<SelectorEvent> events) {
+/// Until something is ready, however often a signal interrupts it.  What a ring receives it tells by itself.
+std::optional<std::size_t> TestSelector::wait_really(Duration limit, std::span<SelectorEvent> events) {
   const TimePoint end = after(std::chrono::steady_clock::now(), limit);
   Duration left = limit;
   do {
-    if (const std::size_t count = selector_->wait(left, events)) return count;
+    const std::size_t count = selector_->wait(left, events);
+    if (has_ring_gone_on() || count > 0) return count;
     if (!limit.is_never()) left = end - std::chrono::steady_clock::now();
   } while (left > Duration::zero());
-  return 0;
+  return std::nullopt;
+}
+
+bool TestSelector::has_ring_gone_on() noexcept {
+  const std::uint64_t now = selector_->ring_progress();
+  if (now == ring_progress_) return false;
+  ring_progress_ = now;
+  note_io();
+  return true;
 }
 
 bool TestSelector::may_be_under_way() noexcept {

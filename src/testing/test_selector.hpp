@@ -2,6 +2,7 @@
 #pragma once
 #include <map>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "selector/selector.hpp"
@@ -18,6 +19,10 @@ class TestSelector final : public Selector {
   ~TestSelector() override { hooks_.forget(*this); }
 
   bool has_edges() const noexcept override { return selector_->has_edges(); }
+  tulp::detail::Ring* ring() noexcept override { return selector_->ring(); }
+  std::uint64_t ring_progress() const noexcept override { return selector_->ring_progress(); }
+  void push() noexcept override { selector_->push(); }
+  bool start_over() override;
   void add(int fd, Interest interest, Trigger trigger, std::uint64_t token) override;
   bool modify(int fd, Interest interest, std::uint64_t token) noexcept override;
   void remove(int fd) noexcept override;
@@ -49,7 +54,8 @@ class TestSelector final : public Selector {
   void put_back();
   std::size_t disturb(std::span<SelectorEvent> events, std::size_t count);
   std::size_t wait_idle(Duration timeout, std::span<SelectorEvent> events);
-  std::size_t wait_really(Duration limit, std::span<SelectorEvent> events);
+  std::optional<std::size_t> wait_really(Duration limit, std::span<SelectorEvent> events);
+  bool has_ring_gone_on() noexcept;
   bool may_be_under_way() noexcept;
 
   std::unique_ptr<Selector> selector_;
@@ -59,6 +65,7 @@ class TestSelector final : public Selector {
   Disturbance::Repeated empty_waits_{3};
   Disturbance::Repeated false_reports_{3};
   bool has_done_io_ = false;  // since time jumped last
+  std::uint64_t ring_progress_ = 0;
 };
 
 }  // namespace tulp::testing

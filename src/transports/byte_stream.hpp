@@ -40,6 +40,11 @@ class ByteStream {
     errno = EOPNOTSUPP;
     return std::nullopt;
   }
+  /// Where what is taken is sent with the loop's next wait: gives it to the kernel now.  `would_block`: some of it has to
+  /// wait until the direction `write` is ready.
+  virtual Result push() noexcept { return {Status::done}; }
+  /// The same: queues `target`, unless it is null, when it turns out that push() would not be `done`.
+  virtual void tell_unsent(Runnable*) noexcept {}
   /// After failed: what it was.
   virtual std::exception_ptr error() const = 0;
   /// Whether a try may be more than a wasted system call.

@@ -195,7 +195,7 @@ std::vector<int> Listener::sockets() const {
 void Listener::take(UniqueFd socket, const Address& peer) noexcept {
   try {
     auto client = std::make_shared<Client>(clients_);
-    std::unique_ptr<ByteStream> bytes = std::make_unique<SocketStream>(loop_, std::move(socket), peer);
+    std::unique_ptr<ByteStream> bytes = make_stream(loop_, std::move(socket), peer);
     if (wrap_) bytes = wrap_(std::move(bytes));
     if (ssl_)
       shake_hands_with(std::move(bytes), std::move(client));

@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 
 #include <cerrno>
+#include <utility>
 
 #include <tulp/error.hpp>
 
@@ -116,6 +117,11 @@ void SocketStream::write_eof() noexcept { sys.shutdown(socket_.get(), SHUT_WR); 
 /// Only edges are told of while nobody waits for them.
 bool SocketStream::may_have_unread() const noexcept {
   return !has_peer_ended_ && (!was_read_ || watch_.may_try(Direction::read) || !watch_.is_edge_triggered);
+}
+
+UniqueFd SocketStream::release() noexcept {
+  loop_.remove_fd(watch_);
+  return std::move(socket_);
 }
 
 void SocketStream::close(Ending ending) noexcept {

@@ -21,6 +21,7 @@ StreamTransport::StreamTransport(EventLoop& loop, std::unique_ptr<ByteStream> st
                                  std::shared_ptr<BaseProtocol> protocol)
     : loop_(loop), stream_(std::move(stream)), all_(loop.service<OpenTransports>()), protocol_(std::move(protocol)) {
   if (!stream_->can_write()) eof_ = Eof::never_writable;
+  stream_->tell_unsent(&writable_);
   choose_face();
 }
 
@@ -290,8 +291,20 @@ void StreamTransport::wait_until_writable() {
   stream_->arm(Direction::write, writable_);
 }
 
+/// Hears of what the stream has taken and could not send; whether there is no such thing.
+bool StreamTransport::settle() noexcept {
+  if (is_lost() || write_error_) return false;
+  const ByteStream::Result result = stream_->push();
+  if (result.status == ByteStream::Status::failed) on_write_failed();
+  if (result.status == ByteStream::Status::would_block) {
+    wait_until_writable();
+    check_high_water();
+  }
+  return result.status == ByteStream::Status::done;
+}
+
 void StreamTransport::on_writable() {
-  if (state_ != State::open && state_ != State::closing) return;
+  if (!settle()) return;
   is_send_blocked_ = false;
   if (feeder_ != nullptr) return wake_feeder();
   send({});
@@ -300,7 +313,7 @@ void StreamTransport::on_writable() {
 /// What had to wait for bytes to go.
 void StreamTransport::on_queue_shrunk() {
   if (protocol_ == nullptr) return;
-  if (is_writing_paused_ && file_ == nullptr && queue_.size() <= marks_.low_bytes()) {
+  if (is_writing_paused_ && file_ == nullptr && waiting_bytes() <= marks_.low_bytes()) {
     is_writing_paused_ = false;
     guarded("resume_writing", [this] { protocol_->resume_writing(); });
   }
@@ -322,7 +335,7 @@ void StreamTransport::finish() {
 }
 
 void StreamTransport::check_high_water() {
-  if (is_writing_paused_ || queue_.size() <= marks_.high_bytes() || protocol_ == nullptr) return;
+  if (is_writing_paused_ || waiting_bytes() <= marks_.high_bytes() || protocol_ == nullptr) return;
   is_writing_paused_ = true;
   guarded("pause_writing", [this] { protocol_->pause_writing(); });
 }
@@ -445,6 +458,7 @@ void StreamTransport::lose(std::exception_ptr error, ByteStream::Ending ending) 
   ListHook<Deferred>::unlink();
   stream_->disarm(Direction::read);
   stream_->disarm(Direction::write);
+  stream_->tell_unsent(nullptr);
   wake_puller();
   wake_feeder();
   if (upgrader_ != nullptr) queue_once(*std::exchange(upgrader_, nullptr));

@@ -51,7 +51,8 @@ class StreamTransport final : public Transport,
   void set_write_buffer_limits(WriteBufferLimits limits) override;
   WriteBufferLimits get_write_buffer_limits() const noexcept override { return marks_.limits(); }
   std::size_t get_write_buffer_size() const noexcept override {
-    return queue_.size() + stream_->unsent_bytes() + (file_ != nullptr ? file_->left_bytes() : 0);
+    if (is_lost()) return 0;
+    return waiting_bytes() + (file_ != nullptr ? file_->left_bytes() : 0);
   }
   std::any get_extra_info(std::string_view key) const override { return stream_->get_extra_info(key); }
 
@@ -94,6 +95,11 @@ class StreamTransport final : public Transport,
   std::size_t send(std::string_view data);
   /// The same, in as few system calls as can be; `pieces` then is what was not taken.
   void send(Pieces& pieces);
+  /// Nothing that may be sent waits for the end of the turn any more.
+  void push() noexcept {
+    send({});
+    settle();
+  }
   /// Queues `data` and sends when the kernel is ready.
   void enqueue(std::string_view data);
   void enqueue(Pieces& pieces);
@@ -179,6 +185,8 @@ class StreamTransport final : public Transport,
   void end_writing();
 
   ByteStream::Result try_write(const Pieces& pieces);
+  bool settle() noexcept;
+  std::size_t waiting_bytes() const noexcept { return queue_.size() + stream_->unsent_bytes(); }
   void wait_until_writable();
   void on_queue_shrunk();
   void finish();

@@ -68,7 +68,8 @@ def present(plan, servers):
 
 def tulp_servers(plan):
     return {"tulp streams": [plan.program("tulp_echo_stream")], "tulp streams, read_into": [plan.program("tulp_echo_stream"), "--into"],
-            "tulp protocol": [plan.program("tulp_echo_protocol")]}
+            "tulp protocol": [plan.program("tulp_echo_protocol")],
+            "tulp streams, read_into, io_uring": ["env", "TULP_SELECTOR=io_uring", plan.program("tulp_echo_stream"), "--into"]}
 
 
 def echo_servers(plan):

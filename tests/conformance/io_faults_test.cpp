@@ -54,7 +54,7 @@ struct EchoProtocol : Protocol {
   std::weak_ptr<Transport> transport;
 };
 
-class IoFaults : public NetTest {
+class IoFaults : public CallingNetTest {
  public:
   void echo_through_protocols(std::size_t size) {
     auto serving = loop().create_server([] { return std::make_shared<EchoProtocol>(); }, "127.0.0.1", 0);

@@ -88,7 +88,7 @@ struct CountedEcho : Protocol {
 
 }  // namespace
 
-TEST_CASE_METHOD(NetTest, "small writes that were gathered leave in one system call") {
+TEST_CASE_METHOD(CallingNetTest, "small writes that were gathered leave in one system call") {
   run([&] {
     auto s = open_stream();
     CountedCalls calls;
@@ -117,7 +117,7 @@ std::vector<const void*> sent_from;
 
 }  // namespace
 
-TEST_CASE_METHOD(NetTest, "a transport's writelines is one system call, which takes the pieces where they are") {
+TEST_CASE_METHOD(CallingNetTest, "a transport's writelines is one system call, which takes the pieces where they are") {
   auto protocol = std::make_shared<Recorder>();
   Peer peer = connect(protocol);
   const std::size_t count = GENERATE(2, 15, 16, 50, 1000);
@@ -146,7 +146,8 @@ TEST_CASE_METHOD(NetTest, "a transport's writelines is one system call, which ta
   settle();
 }
 
-TEST_CASE_METHOD(NetTest, "a stream's writelines of more than may be gathered is one system call, with what waits") {
+TEST_CASE_METHOD(CallingNetTest,
+                 "a stream's writelines of more than may be gathered is one system call, with what waits") {
   run([&] {
     auto s = open_stream();
     const std::string memory = pattern(100'000);
@@ -167,7 +168,8 @@ TEST_CASE_METHOD(NetTest, "a stream's writelines of more than may be gathered is
   });
 }
 
-TEST_CASE_METHOD(NetTest, "writelines of more pieces than a system call takes needs no more calls than it must") {
+TEST_CASE_METHOD(CallingNetTest,
+                 "writelines of more pieces than a system call takes needs no more calls than it must") {
   auto protocol = std::make_shared<Recorder>();
   Peer peer = connect(protocol);
   const std::string memory = pattern(3000);
@@ -183,7 +185,8 @@ TEST_CASE_METHOD(NetTest, "writelines of more pieces than a system call takes ne
   settle();
 }
 
-TEST_CASE_METHOD(NetTest, "an echo over a stream costs one recv and one send for each message, and no look in vain") {
+TEST_CASE_METHOD(CallingNetTest,
+                 "an echo over a stream costs one recv and one send for each message, and no look in vain") {
   const bool is_unix = GENERATE(false, true);
   CAPTURE(is_unix);
   const Folder folder;
@@ -220,7 +223,7 @@ TEST_CASE_METHOD(NetTest, "who connects and is spoken to later does not look in 
   });
 }
 
-TEST_CASE_METHOD(NetTest, "an echo over a protocol costs the same") {
+TEST_CASE_METHOD(CallingNetTest, "an echo over a protocol costs the same") {
   auto protocol = std::make_shared<CountedEcho>();
   Peer peer = connect(protocol);
   run([&] {
@@ -236,7 +239,7 @@ TEST_CASE_METHOD(NetTest, "an echo over a protocol costs the same") {
   settle();
 }
 
-TEST_CASE_METHOD(NetTest, "a server of pipelined records costs one recv and one send for each batch of them") {
+TEST_CASE_METHOD(CallingNetTest, "a server of pipelined records costs one recv and one send for each batch of them") {
   run([&] {
     Server server = start_server(
         [](StreamReader reader, StreamWriter writer) {
@@ -264,7 +267,7 @@ TEST_CASE_METHOD(NetTest, "a server of pipelined records costs one recv and one 
   });
 }
 
-TEST_CASE_METHOD(NetTest, "lines that come together are read with one recv") {
+TEST_CASE_METHOD(CallingNetTest, "lines that come together are read with one recv") {
   run([&] {
     auto s = open_stream();
     s.peer.send("one\ntwo\nthree\nfour\n");
@@ -276,7 +279,7 @@ TEST_CASE_METHOD(NetTest, "lines that come together are read with one recv") {
   });
 }
 
-TEST_CASE_METHOD(NetTest,
+TEST_CASE_METHOD(CallingNetTest,
                  "a connection is registered with the selector a bounded number of times, however much it moves") {
   if (kind() != LoopKind::epoll) return;
   run([&] {

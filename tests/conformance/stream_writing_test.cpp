@@ -44,7 +44,7 @@ void collect_until(Peer& peer, Done done) {
 
 }  // namespace
 
-TEST_CASE_METHOD(NetTest, "small writes are sent when the task parks anywhere, in one piece") {
+TEST_CASE_METHOD(CallingNetTest, "small writes are sent when the task parks anywhere, in one piece") {
   run([&] {
     auto s = open_stream();
     s.writer.write("a");
@@ -333,7 +333,7 @@ TEST_CASE_METHOD(NetTest, "the marks of the transport are the marks of the strea
   });
 }
 
-TEST_CASE_METHOD(NetTest, "a writer whose peer always takes lets other tasks run") {
+TEST_CASE_METHOD(CallingNetTest, "a writer whose peer always takes lets other tasks run") {
   run([&] {
     auto s = open_stream();
     const PatchedSystem patched;
@@ -446,7 +446,7 @@ TEST_CASE_METHOD(NetTest,
   }
 }
 
-TEST_CASE_METHOD(NetTest,
+TEST_CASE_METHOD(CallingNetTest,
                  "every write that returns has been taken, also when another task closes between two of them") {
   run([&] {
     for (int turns = 0; turns < 5; ++turns) {

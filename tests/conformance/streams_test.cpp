@@ -539,7 +539,7 @@ TEST_CASE_METHOD(NetTest, "a reset that a write meets first is no clean end for 
   });
 }
 
-TEST_CASE_METHOD(NetTest, "what came before a write failed is read, even if the loop has not heard of it") {
+TEST_CASE_METHOD(CallingNetTest, "what came before a write failed is read, even if the loop has not heard of it") {
   run([&] {
     auto s = open_stream();
     s.peer.send("first");
@@ -555,7 +555,7 @@ TEST_CASE_METHOD(NetTest, "what came before a write failed is read, even if the 
   });
 }
 
-TEST_CASE_METHOD(NetTest, "whatever error a write meets first is no clean end for the reader") {
+TEST_CASE_METHOD(CallingNetTest, "whatever error a write meets first is no clean end for the reader") {
   run([&] {
     auto s = open_stream();
     s.peer.send("arrived");
@@ -572,7 +572,7 @@ TEST_CASE_METHOD(NetTest, "whatever error a write meets first is no clean end fo
   });
 }
 
-TEST_CASE_METHOD(NetTest, "a reader does not wait for an answer to what could not be sent") {
+TEST_CASE_METHOD(CallingNetTest, "a reader does not wait for an answer to what could not be sent") {
   run([&] {
     auto s = open_stream();
     auto reading = parked([&] { return errno_thrown_by([&] { s.reader.read(100); }); });
@@ -899,7 +899,7 @@ TEST_CASE_METHOD(NetTest, "reader and writer can be moved, also while a task is 
   });
 }
 
-TEST_CASE_METHOD(NetTest, "a reader whose socket always has data lets other tasks run") {
+TEST_CASE_METHOD(CallingNetTest, "a reader whose socket always has data lets other tasks run") {
   run([&] {
     auto s = open_stream();
     s.peer.send("x");  // else nobody asks

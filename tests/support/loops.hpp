@@ -29,7 +29,7 @@ namespace tulp::test {
 
 using namespace std::chrono_literals;
 
-enum class LoopKind { epoll, poll, select, foreign };
+enum class LoopKind { epoll, poll, select, io_uring, foreign };
 
 /// The host that the suite runs with, TULP_TEST_LOOP, or null: then that host's policy makes every loop (see hosts.cpp),
 /// and each waits by epoll.
@@ -39,13 +39,40 @@ inline const char* tested_host() { return std::getenv("TULP_TEST_LOOP"); }
 inline const char* tested_seed() { return std::getenv("TULP_SEED"); }
 inline bool is_disturbed() { return tested_seed() != nullptr; }
 
+/// Whether the library was built with io_uring, and this kernel allows it.
+inline bool has_io_uring() {
+  static const bool has = [] {
+    try {
+      new_event_loop({.selector = SelectorKind::io_uring})->close();
+      return tested_host() == nullptr;
+    } catch (const std::exception&) {
+      return false;
+    }
+  }();
+  return has;
+}
+
 /// Each seed disturbs one kind, in turn; foreign loops, which know of no seed, are not run again.
 inline std::vector<LoopKind> loop_kinds() {
   if (tested_host() != nullptr) return {LoopKind::epoll};
-  constexpr std::array kinds{LoopKind::epoll, LoopKind::poll, LoopKind::select, LoopKind::foreign};
-  if (is_disturbed()) return {kinds[std::strtoul(tested_seed(), nullptr, 10) % 3]};
-  return {kinds.begin(), kinds.end()};
+  std::vector kinds{LoopKind::epoll, LoopKind::poll, LoopKind::select};
+  if (has_io_uring()) kinds.push_back(LoopKind::io_uring);
+  if (is_disturbed()) return {kinds[std::strtoul(tested_seed(), nullptr, 10) % kinds.size()]};
+  kinds.push_back(LoopKind::foreign);
+  return kinds;
 }
+
+/// Those whose streams make a system call for what they do, so that it can be counted, or made to fail.
+inline std::vector<LoopKind> calling_loop_kinds() {
+  std::vector<LoopKind> kinds = loop_kinds();
+  if (kinds.size() > 1)
+    std::erase(kinds, LoopKind::io_uring);
+  else
+    std::replace(kinds.begin(), kinds.end(), LoopKind::io_uring, LoopKind::epoll);  // the one that is disturbed
+  return kinds;
+}
+/// Those that report each edge by itself.
+inline bool has_edges(LoopKind kind) { return kind == LoopKind::epoll || kind == LoopKind::io_uring; }
 
 /// For a test that makes its loop by itself.
 inline SelectorKind any_selector() {
@@ -58,6 +85,7 @@ inline const char* name_of(LoopKind kind) {
     case LoopKind::epoll: return "epoll";
     case LoopKind::poll: return "poll";
     case LoopKind::select: return "select";
+    case LoopKind::io_uring: return "io_uring";
     case LoopKind::foreign: return "a foreign loop with a manual clock";
   }
   return "?";
@@ -79,6 +107,7 @@ inline std::unique_ptr<EventLoop> make_loop(LoopKind kind) {
     case LoopKind::epoll: return make_loop({.selector = SelectorKind::epoll});
     case LoopKind::poll: return make_loop({.selector = SelectorKind::poll});
     case LoopKind::select: return make_loop({.selector = SelectorKind::select});
+    case LoopKind::io_uring: return make_loop({.selector = SelectorKind::io_uring});
     case LoopKind::foreign: break;
   }
   return std::make_unique<PollEventLoop>();

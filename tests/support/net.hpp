@@ -324,6 +324,12 @@ class NetTest : public LoopTest {
   Watchdog watchdog_{60};
 };
 
+/// One that looks at the system calls.
+class CallingNetTest : public NetTest {
+ public:
+  CallingNetTest() : NetTest(GENERATE(from_range(calling_loop_kinds()))) {}
+};
+
 /// Both ends of a stream: tulp's, and a plain socket.  For use in a task.
 struct StreamAndPeer {
   StreamReader reader;

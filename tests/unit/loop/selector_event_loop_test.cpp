@@ -132,10 +132,10 @@ TEST_CASE("a selector that is not there is refused in one line that names those 
     return "nothing was thrown";
   };
   CHECK(message(SelectorKind::kqueue) ==
-        "new_event_loop: there is no selector 'kqueue' here; there are epoll, poll, select");
+        "new_event_loop: there is no selector 'kqueue' here; there are epoll, poll, select, io_uring");
   ::setenv("TULP_SELECTOR", "abacus", 1);
   CHECK(message(SelectorKind::best) ==
-        "TULP_SELECTOR: there is no selector 'abacus' here; there are epoll, poll, select");
+        "TULP_SELECTOR: there is no selector 'abacus' here; there are epoll, poll, select, io_uring");
   ::unsetenv("TULP_SELECTOR");
 }
 
