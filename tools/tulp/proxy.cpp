@@ -14,6 +14,7 @@
 
 #include "command.hpp"
 #include "descriptor_limit.hpp"
+#include "loop_choice.hpp"
 #include "output.hpp"
 #include "proxy/access_log.hpp"
 #include "proxy/forwarder.hpp"
@@ -68,6 +69,7 @@ tulp::Workers start(const ProxySettings& settings, const std::shared_ptr<proxy::
                                               .ssl = settings.server_tls.context(),
                                               .ssl_handshake_timeout = seconds(settings.connect_seconds),
                                               .ssl_shutdown_timeout = std::chrono::seconds(2)},
+                                   .loop = loop_for_many_connections(),
                                    .on_start = watch_loop};
   const proxy::Place place = proxy::Place::parse(settings.listen);
   if (place.is_unix()) return tulp::start_workers(serve, tulp::Address::unix_path(place.unix_path), options);
@@ -95,6 +97,8 @@ unix:PATH, or unix:@NAME for an abstract socket.  Port 0 takes a free port; the 
 Each side's end, and its breaking the connection, are passed on to the other.  For each connection that is
 over, standard output has a line: when, who, to whom, the bytes up to the target and down from it, how long,
 and how it ended.  SIGTERM and Ctrl-C stop it: connections that stand have --grace seconds to end.
+
+It works over io_uring if the kernel allows that, else over epoll; TULP_SELECTOR in the environment may name one.
 
 Exit codes:
    1  the address cannot be listened on, or something else failed
