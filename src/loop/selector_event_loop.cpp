@@ -101,6 +101,7 @@ void SelectorEventLoop::iterate(RunMode mode) {
 void SelectorEventLoop::poll(RunMode mode) {
   Duration timeout = was_posted_to_ || mode == RunMode::nowait ? Duration::zero() : time_to_wait();
   const bool may_be_stuck = timeout.is_never() && is_stuck();
+  const TimePoint end_of_patience = may_be_stuck ? after(time(), patience()) : TimePoint::max();
   if (may_be_stuck) timeout = patience();
   if (watchdog_ != nullptr) watchdog_->rest();
   std::size_t count = 0;
@@ -118,7 +119,8 @@ void SelectorEventLoop::poll(RunMode mode) {
     if (!deliver(events_[i])) ghost = fd_of(events_[i].token);
   was_posted_to_ = inbox_.take(ready_);
   if (ghost >= 0) leave_behind(ghost);
-  if (may_be_stuck && count == 0 && !was_posted_to_) report_deadlock();
+  if (may_be_stuck && count == 0 && !was_posted_to_ && time() >= end_of_patience)
+    report_deadlock();  // no signal woke it
 }
 
 std::size_t SelectorEventLoop::wait(Duration timeout) {

@@ -69,7 +69,9 @@ TEST_CASE_METHOD(LoopTest, "outside a task a call is the plain one") {
     CHECK(posix::recv(pair.here.get(), nullptr, 0, MSG_DONTWAIT) == -1);
     const timeval limit{0, 1000};
     ::setsockopt(pair.here.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-    CHECK(read_from(pair.here.get()) == Outcome{-1, EAGAIN});  // it has blocked
+    Outcome blocked = read_from(pair.here.get());
+    while (blocked == Outcome{-1, EINTR}) blocked = read_from(pair.here.get());  // a ring of another test's has gone
+    CHECK(blocked == Outcome{-1, EAGAIN});
   });
   run([] { let_others_run(2); });
   CHECK(has_run);

@@ -220,6 +220,7 @@ TEST_CASE_METHOD(LoopTest, "the failure of what a cancelled shield protects is r
     outer.cancel();
     CHECK(outer.cancelled());
     sleep(3ms);
+    let_others_run(3);
   });
   CHECK(take_reports().size() == 1);
 }

@@ -98,7 +98,8 @@ Each side's end, and its breaking the connection, are passed on to the other.  F
 over, standard output has a line: when, who, to whom, the bytes up to the target and down from it, how long,
 and how it ended.  SIGTERM and Ctrl-C stop it: connections that stand have --grace seconds to end.
 
-It works over io_uring if the kernel allows that, else over epoll; TULP_SELECTOR in the environment may name one.
+It works over io_uring if the kernel allows that, where 64 KiB more may wait for each side that is slow to
+read; else over epoll.  TULP_SELECTOR in the environment may name one of them.
 
 Exit codes:
    1  the address cannot be listened on, or something else failed

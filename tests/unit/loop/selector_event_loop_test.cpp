@@ -390,6 +390,34 @@ TEST_CASE("a wait that fails throws out of run_forever, and the loop can be run 
   CHECK(loop->run_until_complete([] { return 2; }) == 2);
 }
 
+TEST_CASE("a loop that a signal has woken has not waited for long enough to call itself stuck") {
+  static const SystemCalls original = sys;
+  static std::atomic<int> interruptions;
+  interruptions = 3;
+  const auto loop = new_event_loop({.selector = SelectorKind::epoll});
+  int report_count = 0;
+  loop->set_exception_handler([&](EventLoop&, const ExceptionContext&) { ++report_count; });
+  sys.epoll_pwait2 = [](int e, epoll_event* v, int n, const timespec* t, const sigset_t* m) {
+    if (interruptions > 0) return --interruptions, errno = EINTR, -1;
+    return original.epoll_pwait2(e, v, n, t, m);
+  };
+  sys.epoll_wait = [](int e, epoll_event* v, int n, int t) {
+    if (t != 0 && interruptions > 0) return --interruptions, errno = EINTR, -1;
+    return original.epoll_wait(e, v, n, t);
+  };
+  loop->run_until_complete([&] {
+    Future<> posted;
+    std::thread other([&] {  // for whom a loop that seems stuck has some patience
+      while (interruptions > 0) std::this_thread::yield();
+      loop->call_soon_threadsafe([&] { posted.set_result(); });
+    });
+    await(posted);
+    other.join();
+  });
+  sys = original;
+  CHECK(report_count == 0);
+}
+
 TEST_CASE("waits that are interrupted by signals end neither the wait nor the loop") {
   const auto loop = any_loop();
   static int interruptions;
