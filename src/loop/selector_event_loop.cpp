@@ -101,8 +101,8 @@ void SelectorEventLoop::iterate(RunMode mode) {
 void SelectorEventLoop::poll(RunMode mode) {
   Duration timeout = was_posted_to_ || mode == RunMode::nowait ? Duration::zero() : time_to_wait();
   const bool may_be_stuck = timeout.is_never() && is_stuck();
-  const TimePoint end_of_patience = may_be_stuck ? after(time(), patience()) : TimePoint::max();
   if (may_be_stuck) timeout = patience();
+  const TimePoint end_of_patience = may_be_stuck ? after(time(), timeout) : TimePoint::max();
   if (watchdog_ != nullptr) watchdog_->rest();
   std::size_t count = 0;
   if (spin_ > Duration::zero() && timeout > Duration::zero()) [[unlikely]]

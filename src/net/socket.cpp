@@ -1,6 +1,7 @@
 #include "net/socket.hpp"
 
 #include <fcntl.h>
+#include <poll.h>
 
 #include <cerrno>
 #include <cstring>
@@ -93,6 +94,23 @@ std::optional<PeerCredentials> peer_credentials([[maybe_unused]] int socket) noe
     return PeerCredentials{peer.pid, peer.uid, peer.gid};
 #endif
   return std::nullopt;
+}
+
+std::optional<int> look_for_end(int socket) noexcept {
+  pollfd found{socket, 0, 0};  // hang-up and error need not be asked for
+  if (retry_on_eintr([&] { return sys.poll(&found, 1, 0); }) <= 0) return std::nullopt;
+  return pending_error(socket);
+}
+
+std::any connection_info(int socket, const Address& peer, std::string_view key) {
+  if (key == "peername") return peer;
+  if (socket < 0) return {};
+  if (key == "socket") return socket;
+  if (key == "sockname") return local_address(socket);
+  if (key == "peercred" && peer.family() == AF_UNIX) {
+    if (const auto credentials = peer_credentials(socket)) return *credentials;
+  }
+  return {};
 }
 
 }  // namespace tulp::detail

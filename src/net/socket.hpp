@@ -6,7 +6,9 @@
 #include <tulp/address.hpp>
 #include <tulp/transport.hpp>
 
+#include <any>
 #include <optional>
+#include <string_view>
 
 #include "base/unique_fd.hpp"
 
@@ -49,5 +51,10 @@ Address local_address(int socket) noexcept;
 Address peer_address(int socket) noexcept;
 /// Of a Unix socket; nothing where the system does not tell.
 std::optional<PeerCredentials> peer_credentials(int socket) noexcept;
+
+/// If a connection has ended in both directions: the error that ended it, which it takes, or 0.
+std::optional<int> look_for_end(int socket) noexcept;
+/// What get_extra_info() says of a connection with `peer`; -1 is one that has been closed.
+std::any connection_info(int socket, const Address& peer, std::string_view key);
 
 }  // namespace tulp::detail

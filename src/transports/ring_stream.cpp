@@ -1,6 +1,5 @@
 #include "transports/ring_stream.hpp"
 
-#include <poll.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -132,12 +131,11 @@ class RingStream::Socket final : public RingReceiver, private Runnable {
   }
 
   HangUp look_for_hang_up() noexcept {
-    pollfd found{socket_.get(), 0, 0};  // hang-up and error need not be asked for
-    if (retry_on_eintr([&] { return sys.poll(&found, 1, 0); }) <= 0) return HangUp::none;
-    const int error = pending_error(socket_.get());
-    error_number_ = error != 0 ? error : EPIPE;
+    const std::optional<int> error = look_for_end(socket_.get());
+    if (!error) return HangUp::none;
+    error_number_ = *error != 0 ? *error : EPIPE;
     failed_operation_ = "connection to";
-    return error != 0 ? HangUp::error : HangUp::clean;
+    return *error != 0 ? HangUp::error : HangUp::clean;
   }
 
   // Ending.
@@ -492,15 +490,7 @@ void RingStream::close(Ending ending) noexcept { socket_->close(ending); }
 std::string RingStream::peer() const { return socket_->peer().to_string(); }
 
 std::any RingStream::get_extra_info(std::string_view key) const {
-  if (key == "peername") return socket_->peer();
-  const int fd = socket_->fd();
-  if (fd < 0) return {};
-  if (key == "socket") return fd;
-  if (key == "sockname") return local_address(fd);
-  if (key == "peercred" && socket_->peer().family() == AF_UNIX) {
-    if (const auto credentials = peer_credentials(fd)) return *credentials;
-  }
-  return {};
+  return connection_info(socket_->fd(), socket_->peer(), key);
 }
 
 std::unique_ptr<ByteStream> make_stream(EventLoop& loop, UniqueFd socket, const Address& peer) {

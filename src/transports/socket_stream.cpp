@@ -104,12 +104,11 @@ std::exception_ptr SocketStream::error() const {
 }
 
 ByteStream::HangUp SocketStream::look_for_hang_up() noexcept {
-  pollfd found{socket_.get(), 0, 0};  // hang-up and error need not be asked for
-  if (retry_on_eintr([&] { return sys.poll(&found, 1, 0); }) <= 0) return HangUp::none;
-  const int error = pending_error(socket_.get());
-  error_number_ = error != 0 ? error : EPIPE;
+  const std::optional<int> error = look_for_end(socket_.get());
+  if (!error) return HangUp::none;
+  error_number_ = *error != 0 ? *error : EPIPE;
   failed_operation_ = "connection to";
-  return error != 0 ? HangUp::error : HangUp::clean;
+  return *error != 0 ? HangUp::error : HangUp::clean;
 }
 
 void SocketStream::write_eof() noexcept { sys.shutdown(socket_.get(), SHUT_WR); }
@@ -136,15 +135,6 @@ void SocketStream::close(Ending ending) noexcept {
   socket_.reset();
 }
 
-std::any SocketStream::get_extra_info(std::string_view key) const {
-  if (key == "peername") return peer_;
-  if (!socket_) return {};
-  if (key == "socket") return socket_.get();
-  if (key == "sockname") return local_address(socket_.get());
-  if (key == "peercred" && peer_.family() == AF_UNIX) {
-    if (const auto credentials = peer_credentials(socket_.get())) return *credentials;
-  }
-  return {};
-}
+std::any SocketStream::get_extra_info(std::string_view key) const { return connection_info(fd(), peer_, key); }
 
 }  // namespace tulp::detail

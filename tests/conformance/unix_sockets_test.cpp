@@ -6,7 +6,6 @@
 
 #include <sys/un.h>
 
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -14,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "support/descriptor_message.hpp"
 #include "support/process.hpp"
 #include "support/unix_sockets.hpp"
 
@@ -63,19 +63,7 @@ namespace {
 
 /// Sends `text` together with a descriptor.
 void send_with_descriptor(int socket, std::string_view text) {
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-  iovec view{const_cast<char*>(text.data()), text.size()};
-  msghdr message{};
-  message.msg_iov = &view;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
-  cmsghdr* header = CMSG_FIRSTHDR(&message);
-  header->cmsg_level = SOL_SOCKET;
-  header->cmsg_type = SCM_RIGHTS;
-  header->cmsg_len = CMSG_LEN(sizeof socket);
-  std::memcpy(CMSG_DATA(header), &socket, sizeof socket);
-  REQUIRE(::sendmsg(socket, &message, 0) == static_cast<ssize_t>(text.size()));
+  REQUIRE(::sendmsg(socket, DescriptorMessage(text, socket).get(), 0) == static_cast<ssize_t>(text.size()));
 }
 
 }  // namespace

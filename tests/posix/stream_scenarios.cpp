@@ -5,6 +5,7 @@
 
 #include "posix/ends.hpp"
 #include "posix/stage.hpp"
+#include "support/descriptor_message.hpp"
 
 namespace tulp::test {
 namespace {
@@ -247,23 +248,11 @@ void reset_in_the_middle(Stage& s) {
 void descriptors_travel(Stage& s) {
   const Ends ends = unix_pair();
   const Ends sent = pipe_pair();
-  char control[CMSG_SPACE(sizeof(int))] = {};
   const std::string much(1'000'000, 'm');
-  iovec view{const_cast<char*>(much.data()), much.size()};
-  msghdr message{};
-  message.msg_iov = &view;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
-  cmsghdr* header = CMSG_FIRSTHDR(&message);
-  header->cmsg_level = SOL_SOCKET;
-  header->cmsg_type = SCM_RIGHTS;
-  header->cmsg_len = CMSG_LEN(sizeof(int));
-  const int passed = sent.a;
-  std::memcpy(CMSG_DATA(header), &passed, sizeof passed);
+  const DescriptorMessage message(much, sent.a);
   auto sender = s.start([&] {
     s.pause(20);
-    s.calls.sendmsg(ends.a, &message, 0);
+    s.calls.sendmsg(ends.a, message.get(), 0);
   });
   std::string into(much.size(), ' ');
   int descriptor_count = 0;
