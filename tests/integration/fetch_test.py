@@ -200,7 +200,7 @@ class Progress(unittest.TestCase):
                                      "-o", str(folder / "c"), server.url)
             self.assertEqual(code, 52)
             lines = self.lines(text)
-            self.assertRegex(lines[-1], r"^[12] of 3 done, 10.0 kB, [0-9.]+ k?B/s$")
+            self.assertRegex(lines[-1], r"^[1-3] of 3 done, 10.0 kB, [0-9.]+ k?B/s$")
             self.assertEqual(len([line for line in lines if line.startswith(f"tulp fetch: {server.url}/bad: ")]), 1)
 
 
