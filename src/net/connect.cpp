@@ -61,7 +61,7 @@ std::unique_ptr<ByteStream> race(const std::vector<Address>& addresses, Name tar
   ConnectRace race(me, addresses, options);
   auto stream = race.run();
   if (stream == nullptr) throw_attempts(target(), race.attempts());
-  return make_stream(me.loop(), std::move(stream));
+  return stream;
 }
 
 std::unique_ptr<ByteStream> connect_to_host(const std::string& host, std::uint16_t port,

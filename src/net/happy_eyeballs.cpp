@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include <tulp/error.hpp>
 
@@ -41,7 +42,7 @@ ConnectRace::ConnectRace(TaskControl& me, const std::vector<Address>& addresses,
 
 ConnectRace::~ConnectRace() { undo(); }
 
-std::unique_ptr<SocketStream> ConnectRace::run() {
+std::unique_ptr<ByteStream> ConnectRace::run() {
   for (;;) {
     if (is_next_due())
       begin(attempts_[begun_count_++]);
@@ -50,7 +51,7 @@ std::unique_ptr<SocketStream> ConnectRace::run() {
     else
       return nullptr;
     for (Attempt& attempt : attempts_) {
-      if (attempt.stream && stands(attempt)) return std::move(attempt.stream);
+      if (attempt.connecting && stands(attempt)) return std::exchange(attempt.connecting, nullptr)->take_stream();
     }
   }
 }
@@ -62,7 +63,7 @@ bool ConnectRace::is_next_due() const {
 
 bool ConnectRace::is_any_under_way() const {
   return std::any_of(attempts_.begin(), attempts_.end(),
-                     [](const Attempt& attempt) { return attempt.stream != nullptr; });
+                     [](const Attempt& attempt) { return attempt.connecting != nullptr; });
 }
 
 void ConnectRace::begin(Attempt& attempt) {
@@ -76,38 +77,28 @@ void ConnectRace::begin(Attempt& attempt) {
     UniqueFd socket = make_stream_socket(address.family(), options_.proto);
     if (options_.local_addr) bind_socket(socket.get(), *options_.local_addr);
     tune(socket.get(), options_);
-    if (sys.connect(socket.get(), address.data(), address.size()) != 0 && errno != EINPROGRESS && errno != EINTR) {
-      attempt.error = errno;
-      return;
-    }
-    // Watched only now: a socket that has never been connected reports a hang-up.
-    attempt.stream = std::make_unique<SocketStream>(me_.loop(), std::move(socket), address);
-    attempt.stream->expect_to_be_spoken_to();
+    attempt.connecting = make_connecting(me_.loop(), std::move(socket), address);
   } catch (const OsError& error) {
     attempt.error = error.code().value();
   }
 }
 
-/// Asks the kernel, for a report of readiness is a hint.  An attempt that has failed is closed.
+/// An attempt that has failed is closed.
 bool ConnectRace::stands(Attempt& attempt) {
-  const int fd = attempt.stream->fd();
-  if (peer_address(fd).family() == AF_UNSPEC) {
-    attempt.error = pending_error(fd);
-  } else if (local_address(fd) == attempt.address) {
-    // A port of this machine's own range may be dialled from itself, and then talks to itself.
-    attempt.error = ECONNREFUSED;
-  } else {
-    return true;
-  }
-  if (attempt.error != 0) attempt.stream = nullptr;
-  return false;
+  const std::optional<int> outcome = attempt.connecting->outcome();
+  if (!outcome) return false;
+  attempt.error = *outcome;
+  // A port of this machine's own range may be dialled from itself, and then talks to itself.
+  if (attempt.error == 0 && local_address(attempt.connecting->fd()) == attempt.address) attempt.error = ECONNREFUSED;
+  if (attempt.error != 0) attempt.connecting = nullptr;
+  return attempt.error == 0;
 }
 
 /// Parks: until there is something to look at, or the next attempt is due.
 void ConnectRace::wait() {
   throw_if_cancelled();
   for (const Attempt& attempt : attempts_) {
-    if (attempt.stream) attempt.stream->arm(Direction::write, me_);
+    if (attempt.connecting) attempt.connecting->arm(me_);
   }
   if (begun_count_ < attempts_.size()) me_.loop().start_timer(next_);
   park(*this);
@@ -117,7 +108,7 @@ void ConnectRace::wait() {
 std::string ConnectRace::description() const {
   std::string text = "a connection to ";
   for (const Attempt& attempt : attempts_) {
-    if (attempt.stream == nullptr) continue;
+    if (attempt.connecting == nullptr) continue;
     if (!text.ends_with(' ')) text += " or ";
     text += attempt.address.to_string();
   }
@@ -127,7 +118,7 @@ std::string ConnectRace::description() const {
 void ConnectRace::undo() noexcept {
   me_.loop().stop_timer(next_);
   for (const Attempt& attempt : attempts_) {
-    if (attempt.stream) attempt.stream->disarm(Direction::write);
+    if (attempt.connecting) attempt.connecting->disarm();
   }
 }
 

@@ -10,7 +10,7 @@
 #include <memory>
 #include <vector>
 
-#include "transports/socket_stream.hpp"
+#include "net/connecting.hpp"
 
 namespace tulp::detail {
 
@@ -24,7 +24,7 @@ class ConnectRace final : private Park {
  public:
   struct Attempt {
     Address address;
-    std::unique_ptr<SocketStream> stream = nullptr;  // while it is under way
+    std::unique_ptr<Connecting> connecting = nullptr;  // while it is under way
     int error = 0;
   };
 
@@ -32,7 +32,7 @@ class ConnectRace final : private Park {
   ~ConnectRace();
 
   /// Parks: until a connection stands; null if every attempt has failed.
-  std::unique_ptr<SocketStream> run();
+  std::unique_ptr<ByteStream> run();
   const std::vector<Attempt>& attempts() const noexcept { return attempts_; }
 
  private:

@@ -60,7 +60,7 @@ Ring::~Ring() {
   }
   if (is_enabled_) submit();
   ::io_uring_queue_exit(&ring_);
-  receivers_.for_each([](RingReceiver& receiver) { receiver.leave_ring(); });
+  clients_.for_each([](RingClient& client) { client.leave_ring(); });
 }
 
 /// Small messages then lie side by side, where the kernel can do that; else each has a small buffer of its own.
@@ -101,7 +101,7 @@ io_uring_sqe* Ring::next() noexcept {
   }
 }
 
-void Ring::receive(int fd, RingReceiver& receiver) noexcept {
+void Ring::receive(int fd, RingClient& receiver) noexcept {
   io_uring_sqe* const entry = next();
   if (entry == nullptr) return;
   ::io_uring_prep_recv_multishot(entry, fd, nullptr, 0, 0);
@@ -151,6 +151,13 @@ std::string_view Ring::send(int fd, std::span<const iovec> views, std::size_t si
   ::io_uring_sqe_set_data(entry, &operation);
   entry->flags = IOSQE_CQE_SKIP_SUCCESS;
   return {begin, size};
+}
+
+void Ring::connect(int fd, const sockaddr* address, socklen_t size, RingOperation& operation) noexcept {
+  io_uring_sqe* const entry = next();
+  if (entry == nullptr) return;
+  ::io_uring_prep_connect(entry, fd, address, size);
+  ::io_uring_sqe_set_data(entry, &operation);
 }
 
 void Ring::poll(int fd, unsigned events, RingOperation& operation) noexcept {
@@ -222,8 +229,8 @@ void Ring::reap() noexcept {
   progress_ += count;
   if (is_all_asked) send_used_bytes_ = 0;
   if (std::exchange(has_starved_, false)) {
-    receivers_.for_each([](RingReceiver& receiver) { receiver.release_buffers(); });
-    receivers_.for_each([](RingReceiver& receiver) { receiver.receive_again(); });
+    clients_.for_each([](RingClient& client) { client.release_buffers(); });
+    clients_.for_each([](RingClient& client) { client.receive_again(); });
   }
   is_reaping_ = false;
 }

@@ -6,6 +6,7 @@
 // piece of one until somebody has read it.
 #pragma once
 #include <liburing.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <tulp/detail/intrusive_list.hpp>
@@ -32,18 +33,18 @@ class RingOperation {
   ~RingOperation() = default;
 };
 
-/// Who receives.
-class RingReceiver : public RingOperation, public ListHook<RingReceiver> {
+/// Who waits for completions, and must not go before the last of them.
+class RingClient : public RingOperation, public ListHook<RingClient> {
  public:
   /// No buffer is left: copies what it holds of them.
-  virtual void release_buffers() noexcept = 0;
+  virtual void release_buffers() noexcept {}
   /// There are buffers again.
-  virtual void receive_again() noexcept = 0;
+  virtual void receive_again() noexcept {}
   /// The ring has gone, and what it was asked for does not complete any more.
   virtual void leave_ring() noexcept = 0;
 
  protected:
-  ~RingReceiver() = default;
+  ~RingClient() = default;
 };
 
 class Ring {
@@ -64,7 +65,7 @@ class Ring {
   // All that follows is asked for with the next enter().
 
   /// Receives for as long as nothing goes wrong and there are buffers.
-  void receive(int fd, RingReceiver& receiver) noexcept;
+  void receive(int fd, RingClient& receiver) noexcept;
   /// What a completion of that has brought, which has a buffer.
   static bool has_buffer(unsigned flags) noexcept { return (flags & IORING_CQE_F_BUFFER) != 0; }
   Piece take(unsigned size, unsigned flags) noexcept;
@@ -76,6 +77,8 @@ class Ring {
   /// once: how much it has taken, or the error; until the next enter() the copy is there.  Null if it cannot be sent so.
   /// What was asked for in an earlier tick of the clock, some milliseconds, goes first: a turn of the loop may take long.
   std::string_view send(int fd, std::span<const iovec> views, std::size_t size, RingOperation& operation) noexcept;
+  /// Completes with 0 or an error once it is known what became of it.  `address` stays until then.
+  void connect(int fd, const sockaddr* address, socklen_t size, RingOperation& operation) noexcept;
   /// Completes each time that `events` (POLLIN) come.
   void poll(int fd, unsigned events, RingOperation& operation) noexcept;
   void cancel(RingOperation& operation) noexcept;
@@ -101,7 +104,7 @@ class Ring {
     return number < quiet_.size() && quiet_[number];
   }
   /// Until it unlinks itself.
-  void add(RingReceiver& receiver) noexcept { receivers_.push_back(receiver); }
+  void add(RingClient& client) noexcept { clients_.push_back(client); }
 
  private:
   struct Buffer {
@@ -131,7 +134,7 @@ class Ring {
   std::uint64_t turn_ = 0;
   std::uint64_t progress_ = 0;
   bool is_enabled_ = false;
-  IntrusiveList<RingReceiver> receivers_;
+  IntrusiveList<RingClient> clients_;
   std::vector<bool> quiet_;  // by descriptor
   bool has_starved_ = false;
   bool is_reaping_ = false;

@@ -32,7 +32,7 @@ constexpr std::size_t most_ahead_bytes = 64 * 1024;
 }  // namespace
 
 /// What the ring refers to: it stays until the last completion.
-class RingStream::Socket final : public RingReceiver, private Runnable {
+class RingStream::Socket final : public RingClient, private Runnable {
  public:
   Socket(EventLoop& loop, UniqueFd socket, const Address& peer)
       : ring_(*loop.ring()),
@@ -496,10 +496,6 @@ std::any RingStream::get_extra_info(std::string_view key) const {
 std::unique_ptr<ByteStream> make_stream(EventLoop& loop, UniqueFd socket, const Address& peer) {
   if (loop.ring() == nullptr) return std::make_unique<SocketStream>(loop, std::move(socket), peer);
   return std::make_unique<RingStream>(loop, std::move(socket), peer);
-}
-std::unique_ptr<ByteStream> make_stream(EventLoop& loop, std::unique_ptr<SocketStream> connected) {
-  if (loop.ring() == nullptr) return connected;
-  return std::make_unique<RingStream>(loop, connected->release(), connected->address());
 }
 
 }  // namespace tulp::detail

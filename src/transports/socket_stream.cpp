@@ -118,11 +118,6 @@ bool SocketStream::may_have_unread() const noexcept {
   return !has_peer_ended_ && (!was_read_ || watch_.may_try(Direction::read) || !watch_.is_edge_triggered);
 }
 
-UniqueFd SocketStream::release() noexcept {
-  loop_.remove_fd(watch_);
-  return std::move(socket_);
-}
-
 void SocketStream::close(Ending ending) noexcept {
   if (!socket_) return;
   const bool is_slow = ending == Ending::slow && !has_peer_ended_;

@@ -32,9 +32,6 @@ class SocketStream final : public ByteStream {
   int fd() const noexcept { return socket_.get(); }
   /// For one that is being connected, before anybody waits for it: whoever reads first need not ask in vain.
   void expect_to_be_spoken_to() noexcept;
-  const Address& address() const noexcept { return peer_; }
-  /// Gives the socket away, unwatched.
-  UniqueFd release() noexcept;
 
  private:
   Result try_read_unix(std::span<char> into) noexcept;
@@ -57,6 +54,5 @@ class SocketStream final : public ByteStream {
 /// What goes on with a connected socket in `loop`: a RingStream if that has a ring, else a SocketStream.
 /// Throws: OsError - it cannot be watched.
 std::unique_ptr<ByteStream> make_stream(EventLoop& loop, UniqueFd socket, const Address& peer);
-std::unique_ptr<ByteStream> make_stream(EventLoop& loop, std::unique_ptr<SocketStream> connected);
 
 }  // namespace tulp::detail

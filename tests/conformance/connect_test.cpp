@@ -127,7 +127,7 @@ TEST_CASE_METHOD(NetTest, "if all addresses fail for one reason the error has it
   });
 }
 
-TEST_CASE_METHOD(NetTest, "if the addresses fail for several reasons the message spells out each") {
+TEST_CASE_METHOD(CallingNetTest, "if the addresses fail for several reasons the message spells out each") {
   const ClosedPort port;
   const FakeNames names({"127.0.0.2", "127.0.0.3", "127.0.0.4"});
   PatchedSystem patched;
@@ -175,7 +175,7 @@ TEST_CASE_METHOD(NetTest, "a local address is where the connection comes from; o
   });
 }
 
-TEST_CASE_METHOD(NetTest, "a port that is dialled from itself does not talk to itself") {
+TEST_CASE_METHOD(CallingNetTest, "a port that is dialled from itself does not talk to itself") {
   const PatchedSystem patched;
   // What the kernel sometimes chooses by itself: the local port is the remote one.
   sys.connect = [](int fd, const sockaddr* address, socklen_t size) {
@@ -191,7 +191,7 @@ TEST_CASE_METHOD(NetTest, "a port that is dialled from itself does not talk to i
   CHECK_THROWS_AS(loop().run_until_complete(connecting), ConnectionRefusedError);
 }
 
-TEST_CASE_METHOD(NetTest, "readiness that is reported before the connection stands is not believed") {
+TEST_CASE_METHOD(CallingNetTest, "readiness that is reported before the connection stands is not believed") {
   const PlainListener listener;
   PatchedSystem patched;
   static int too_early;
@@ -216,7 +216,7 @@ TEST_CASE_METHOD(NetTest, "readiness that is reported before the connection stan
   });
 }
 
-TEST_CASE_METHOD(NetTest, "a connect that a signal interrupts goes on in the background and is waited for") {
+TEST_CASE_METHOD(CallingNetTest, "a connect that a signal interrupts goes on in the background and is waited for") {
   const PlainListener listener;
   PatchedSystem patched;
   sys.connect = [](int fd, const sockaddr* address, socklen_t size) {

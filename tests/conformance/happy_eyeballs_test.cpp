@@ -78,7 +78,7 @@ class Host {
 };
 
 /// Ends the loop's threads before the test counts descriptors.
-class Eyeballs : public NetTest {
+class Eyeballs : public CallingNetTest {
  public:
   ~Eyeballs() noexcept(false) { loop().close(); }
 

@@ -14,6 +14,7 @@
 #include <thread>
 #include <vector>
 
+#include "support/names.hpp"
 #include "support/net.hpp"
 #include "support/process.hpp"
 
@@ -257,6 +258,69 @@ TEST_CASE("a loop over io_uring that ran in another thread is closed here, with 
     REQUIRE(::poll(&found, 1, 5000) == 1);
     REQUIRE(::recv(peer.get(), text.data(), text.size(), 0) == 0);
   }
+}
+
+TEST_CASE("over io_uring connecting asks the ring alone") {
+  PatchedSystem patched;
+  sys.connect = [](int, const sockaddr*, socklen_t) { return std::abort(), 0; };
+  sys.getpeername = [](int, sockaddr*, socklen_t*) { return std::abort(), 0; };
+  over_io_uring([] {
+    auto s = open_stream();
+    s.writer.write("it stands");
+    s.writer.drain();
+    CHECK(s.peer.collect() == "it stands");
+  });
+}
+
+TEST_CASE("over io_uring more connections are dialled at once than the ring asks for at once") {
+  if (!allow_descriptors(6000)) return;
+  over_io_uring([] {
+    Server server = start_server([](StreamReader reader, StreamWriter writer) { writer.write(reader.readexactly(1)); },
+                                 "127.0.0.1", 0, {.backlog = 2000});
+    std::vector<Task<std::string>> tasks;
+    for (int i = 0; i < 1200; ++i) {
+      tasks.push_back(create_task([&, i] {
+        auto [reader, writer] = open_connection(server.addresses().front());
+        writer.write(std::string(1, static_cast<char>('a' + i % 26)));
+        return reader.readexactly(1);
+      }));
+    }
+    for (int i = 0; i < 1200; ++i) REQUIRE(await(tasks[static_cast<std::size_t>(i)]).front() == 'a' + i % 26);
+    server.close();
+  });
+}
+
+TEST_CASE("over io_uring a dead address is given up when the next one answers") {
+  const BlackHole nowhere;
+  const FakeNames names({"127.0.0.1", "127.0.0.2"});
+  over_io_uring([&] {
+    Server server =
+        start_server([](StreamReader, StreamWriter writer) { writer.write("hello"); }, "127.0.0.2", nowhere.port());
+    const std::size_t before = open_fd_count();
+    {
+      auto [reader, writer] = open_connection("host.example", nowhere.port(), {.happy_eyeballs_delay = 5ms});
+      CHECK(reader.read() == "hello");
+      CHECK(writer.get_extra_info<Address>("peername")->host() == "127.0.0.2");
+    }
+    sleep(1ms);
+    CHECK(open_fd_count() <= before);
+    server.close();
+  });
+}
+
+TEST_CASE("a loop over io_uring that is closed while it connects leaves nothing") {
+  if (!has_io_uring()) return;
+  const BlackHole nowhere;
+  const std::size_t before = open_fd_count();
+  {
+    const auto loop = new_event_loop({.selector = SelectorKind::io_uring});
+    auto connecting = loop->create_connection([] { return std::make_shared<Recorder>(); }, "127.0.0.1", nowhere.port());
+    for (int i = 0; i < 5; ++i) loop->run_once(RunMode::nowait);
+    CHECK_FALSE(connecting.done());
+    CHECK(open_fd_count() > before);
+    loop->close();
+  }
+  CHECK(open_fd_count() == before);
 }
 
 TEST_CASE("a loop over io_uring that gets no descriptor for it says so") {
