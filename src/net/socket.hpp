@@ -3,11 +3,13 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <tulp/address.hpp>
 #include <tulp/transport.hpp>
 
 #include <any>
 #include <optional>
+#include <span>
 #include <string_view>
 
 #include "base/unique_fd.hpp"
@@ -36,6 +38,8 @@ bool is_tuned(int socket, const Options& options) noexcept {
   return (!options.nodelay || get_option(socket, IPPROTO_TCP, TCP_NODELAY) != 0) &&
          (!options.keep_alive || get_option(socket, SOL_SOCKET, SO_KEEPALIVE) != 0);
 }
+/// As send(2), which is what one view takes: sendmsg(2) is for several.
+ssize_t send_views(int socket, std::span<const iovec> views) noexcept;
 /// Lets close(2) send a reset instead of what is buffered.
 void reset_on_close(int socket) noexcept;
 /// Throws: OsError - "bind 127.0.0.1:80: Address already in use".

@@ -316,10 +316,7 @@ class RingStream::Socket final : public RingClient, private Runnable {
   }
 
   Result send_at_once(std::span<const iovec> views, std::size_t size) noexcept {
-    msghdr message{};
-    message.msg_iov = const_cast<iovec*>(views.data());
-    message.msg_iovlen = views.size();
-    const ssize_t sent = retry_on_eintr([&] { return sys.sendmsg(socket_.get(), &message, MSG_NOSIGNAL); });
+    const ssize_t sent = send_views(socket_.get(), views);
     if (sent < 0) return fail_directly("send", Direction::write);
     const auto bytes = static_cast<std::size_t>(sent);
     if (bytes < size && is_tcp_ && is_watched_) watch_.fell_short(Direction::write);

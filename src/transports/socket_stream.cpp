@@ -58,17 +58,9 @@ ByteStream::Result SocketStream::try_read_unix(std::span<char> into) noexcept {
 }
 
 ByteStream::Result SocketStream::try_write(std::span<const iovec> views) noexcept {
-  ssize_t sent = 0;
   std::size_t size = 0;
   for (const iovec& view : views) size += view.iov_len;
-  if (views.size() == 1) {
-    sent = retry_on_eintr([&] { return sys.send(socket_.get(), views[0].iov_base, views[0].iov_len, MSG_NOSIGNAL); });
-  } else {
-    msghdr message{};
-    message.msg_iov = const_cast<iovec*>(views.data());
-    message.msg_iovlen = views.size();
-    sent = retry_on_eintr([&] { return sys.sendmsg(socket_.get(), &message, MSG_NOSIGNAL); });
-  }
+  const ssize_t sent = send_views(socket_.get(), views);
   if (sent < 0) return fail("send", Direction::write);
   const auto bytes = static_cast<std::size_t>(sent);
   if (bytes < size && is_tcp_) watch_.fell_short(Direction::write);
