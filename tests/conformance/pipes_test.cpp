@@ -328,7 +328,7 @@ TEST_CASE_METHOD(LoopTest, "standard streams that are pipes stay blocking for ev
   in.writing.reset();
   {
     const Redirected redirected(in.reading, out.writing);
-    run(copy_input_to_output);
+    run([] { copy_input_to_output(); });
     CHECK(is_blocking(0));
     CHECK(is_blocking(1));
   }
@@ -341,7 +341,7 @@ TEST_CASE_METHOD(LoopTest, "standard streams that are files are read and written
   ::lseek(out.get(), 5, SEEK_SET);
   {
     const Redirected redirected(in, out);
-    run(copy_input_to_output);
+    run([] { copy_input_to_output(); });
   }
   ::lseek(out.get(), 0, SEEK_SET);
   CHECK(get(out) == "kept\n<one\n<two\n");
