@@ -343,12 +343,14 @@ inline StreamAndPeer open_stream(ConnectOptions options = {}, int receive_buffer
 }
 
 /// `size` bytes of which no two neighbouring stretches look alike.
-inline std::string pattern(std::size_t size, std::uint32_t seed = 1) {
-  std::string bytes(size, '\0');
-  for (char& byte : bytes) {
-    seed = seed * 1664525 + 1013904223;
-    byte = static_cast<char>(seed >> 24);
+inline std::string pattern(std::size_t size, std::uint64_t seed = 1) {
+  std::string bytes(size + sizeof seed, '\0');
+  for (char* at = bytes.data(); at < bytes.data() + size; at += sizeof seed) {
+    seed = seed * 6364136223846793005 + 1442695040888963407;
+    const std::uint64_t piece = seed ^ seed >> 32;  // the lower half alone would soon repeat itself
+    std::memcpy(at, &piece, sizeof piece);
   }
+  bytes.resize(size);
   return bytes;
 }
 
