@@ -26,7 +26,7 @@ void fill(Stage& s, int sock) {
   for (int refusals = 0; refusals < 3;) {
     const bool is_refused = s.calls.send(sock, much.data(), much.size(), MSG_DONTWAIT) < 0;
     refusals = is_refused ? refusals + 1 : 0;
-    if (is_refused) s.pause(10);
+    if (is_refused) s.pause(20);  // thrice that is longer than an acknowledgement may be put off
   }
 }
 
