@@ -81,8 +81,9 @@ void timed(const std::string& what, double limit, F body) {
   const double seconds = now() - begin;
   std::printf("%s: %.3f s, timers at most %.1f ms late\n", what.c_str(), seconds, 1000 * ticker.largest_lateness());
   expect(seconds < limit, what + " takes less than " + std::to_string(limit) + " s");
-  // Volumes keep the processor busy, and each task goes on for 64 calls that need not wait.
-  expect(ticker.largest_lateness() < std::max(1.0, limit / 20), "timers are on time");
+  // Volumes keep the processor busy, as other programs do, and each task goes on for 64 calls that need not wait.  If the
+  // tasks waited one after the other, the timers would be late by the sum.
+  expect(ticker.largest_lateness() < std::max(3.0, limit / 4), "timers are on time");
 }
 
 /// What a task throws that is cancelled while it is in a library: the library has failed, and then so does the next park.
@@ -109,14 +110,14 @@ void call_until_cancelled(F call) {
   }
 }
 
-/// Starts `count` tasks of `body(number)`, cancels them when they wait, and expects all to end by that, soon, and with no
-/// descriptor left behind.
-template <class F>
-void cancel_in_the_middle(int count, std::chrono::milliseconds when, F body) {
+/// Starts `count` tasks of `body(number)`, cancels them when `wait()` has returned, and expects all to end by that, soon,
+/// and with no descriptor left behind.
+template <class Wait, class F>
+void cancel_after(int count, Wait wait, F body) {
   const std::size_t before = open_descriptor_count();
   std::vector<Task<void>> tasks;
   for (int number = 0; number < count; ++number) tasks.push_back(start([body, number] { body(number); }));
-  sleep(when);
+  wait();
   const double begin = now();
   for (auto& task : tasks) task.cancel();
   for (const auto& task : tasks) {
@@ -130,6 +131,24 @@ void cancel_in_the_middle(int count, std::chrono::milliseconds when, F body) {
   expect(now() - begin < 5, "cancelled tasks end soon");
   const std::size_t after = open_descriptor_count();
   expect(after <= before, std::to_string(before) + " descriptors before, " + std::to_string(after) + " afterwards");
+}
+
+/// The same when all of them wait: `body(number, waiting_count)` counts itself before the call that is to be cancelled.
+template <class F>
+void cancel_when_all_wait(int count, F body) {
+  int waiting_count = 0;
+  const auto wait = [&] {
+    while (waiting_count < count) sleep(std::chrono::milliseconds(10));
+    sleep(std::chrono::milliseconds(100));
+  };
+  cancel_after(count, wait, [&](int number) { body(number, waiting_count); });
+}
+
+/// The same after so long, wherever they are by then.
+template <class F>
+void cancel_in_the_middle(int count, std::chrono::milliseconds when, F body) {
+  const auto wait = [&] { sleep(when); };
+  cancel_after(count, wait, body);
 }
 
 using Arguments = std::vector<std::string>;

@@ -111,8 +111,10 @@ void timeouts(const Arguments& arguments) {
 }
 
 void cancel_task(const Arguments& arguments) {
-  cancel_in_the_middle(20, 1s, [&](int) {
+  cancel_when_all_wait(20, [&](int, int& waiting_count) {
     Client client(arguments);
+    client.get("/page.txt");
+    ++waiting_count;
     expect_cancelled([&] { client.get("/never"); });
   });
   for (const auto when : {0ms, 1ms, 3ms, 10ms, 30ms})

@@ -143,8 +143,9 @@ void large(const Arguments& arguments) {
 }
 
 void cancel_task(const Arguments& arguments) {
-  cancel_in_the_middle(20, 500ms, [&](int number) {
+  cancel_when_all_wait(20, [&](int number, int& waiting_count) {
     Connection connection(arguments.at(0));
+    ++waiting_count;
     expect_cancelled([&] { connection.command("BLPOP none:%d 0", number); });
   });
   for (const auto when : {0ms, 1ms, 2ms, 5ms})
