@@ -23,7 +23,7 @@ class Stuck:
     """A running `stuck`, killed at the end."""
 
     def __init__(self, *args, **environment):
-        self.process = subprocess.Popen([STUCK, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        self.process = subprocess.Popen([STUCK, *args], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                         env={**os.environ, **environment})
 
     def __enter__(self):
@@ -77,16 +77,15 @@ class Debugging(unittest.TestCase):
         for what, who in (("block", "task 'busy', created at stuck.cpp:"), ("block-callback", "a callback\n")):
             with Stuck(what, TULP_WATCHDOG="100") as program:
                 self.assertEqual(program.process.stdout.readline(), b"ready\n")
-                began = time.monotonic()
                 text = program.read_errors_until(rb"compute\(\)\)\n")
-                self.assertLess(time.monotonic() - began, 1.4)   # it computes still
                 self.assertIn("held up for more than 0.1 s by " + who, text)
+                time.sleep(0.3)   # it computes still, until its standard input ends
                 rest = program.process.communicate(timeout=60)[1].decode()
                 self.assertNotIn("held up", rest)   # once
                 self.assertEqual(program.process.returncode, 0)
 
     def test_a_watchdog_says_nothing_of_a_program_that_does_not_block(self):
-        self.assertEqual(stuck("thread", TULP_WATCHDOG="20"), "")
+        self.assertEqual(stuck("thread", TULP_WATCHDOG="500"), "")   # more than a busy machine takes the processor away
 
     def test_settings_that_make_no_sense_end_in_one_line(self):
         for name in ("TULP_WATCHDOG", "TULP_SPIN", "TULP_DUMP_SIGNAL"):

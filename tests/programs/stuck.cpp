@@ -1,13 +1,16 @@
 // Programs that have come to a stop, or do not stop, for those who look into them from outside.
 //
 //   stuck deadlock          two tasks that hold what the other one wants, and nothing else
-//   stuck thread            a task that another thread wakes after 200 ms
+//   stuck thread            a task that another thread wakes after 700 ms
 //   stuck tasks             prints "ready", and has tasks that wait for several things until it is killed
-//   stuck block             prints "ready", and a task that computes for 1.5 s without a park
+//   stuck block             prints "ready", and a task that computes without a park until standard input ends
 //   stuck block-callback    the same in a callback
 //   stuck spin              prints "ready" while a task computes, until it is killed
 #include <tulp/tulp.hpp>
 
+#include <unistd.h>
+
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <string_view>
@@ -38,8 +41,13 @@ void say_ready() {
 }
 
 [[gnu::noinline]] void compute() {
-  const auto end = std::chrono::steady_clock::now() + 1500ms;
-  while (std::chrono::steady_clock::now() < end) asm volatile("");
+  std::atomic<bool> is_over = false;
+  std::thread reader([&is_over] {
+    for (char byte; ::read(STDIN_FILENO, &byte, 1) > 0;) continue;
+    is_over = true;
+  });
+  while (!is_over) asm volatile("");
+  reader.join();
 }
 
 [[gnu::noinline]] void compute_for_ever() {
@@ -71,7 +79,7 @@ void be_in_deadlock() {
 void be_woken_by_thread() {
   Future<> posted;
   std::thread poster([&loop = get_event_loop(), posted] {
-    std::this_thread::sleep_for(200ms);
+    std::this_thread::sleep_for(700ms);
     loop.call_soon_threadsafe([posted]() mutable { posted.set_result(); });
   });
   await(posted);
@@ -98,8 +106,12 @@ int main(int argc, char** argv) {
       await(task);
     } else if (what == "block-callback") {
       say_ready();
-      get_event_loop().call_soon(compute);
-      sleep(1600ms);
+      Future<> computed;
+      get_event_loop().call_soon([computed]() mutable {
+        compute();
+        computed.set_result();
+      });
+      await(computed);
     } else {
       throw std::invalid_argument("usage: stuck deadlock|thread|tasks|block|block-callback|spin");
     }
