@@ -171,17 +171,18 @@ class Typing(unittest.TestCase):
         self.printed = ""
         for line in *prepare, "tulp() { printf '<%s>' \"$@\" END; }":
             os.write(self.terminal, line.encode() + b"\n")
-        for line, _ in TYPED:
-            self.enter(f"tulp {line}\t")
+        for line, word in TYPED:
+            self.enter(line, word)
         os.write(self.terminal, b"exit\n")
         os.waitpid(pid, 0)
         os.close(self.terminal)
         return [re.findall("<([^<>]*)>", each)[-1] for each in self.printed.split("<END>")[:-1]]
 
-    def enter(self, line):
+    def enter(self, line, word):
         """As a person, who looks at what is offered: zsh inserts nothing if the next key is there already."""
-        os.write(self.terminal, line.encode())
-        while select.select([self.terminal], [], [], 0.3)[0]:
+        begin, answer = len(self.printed), "\a" if line.endswith(word) else word.rstrip("/")
+        os.write(self.terminal, f"tulp {line}\t".encode())
+        while answer not in self.printed[begin:] and select.select([self.terminal], [], [], 10)[0]:
             self.printed += os.read(self.terminal, 65536).decode()
         os.write(self.terminal, b"\n")
         before = self.printed.count("<END>")
