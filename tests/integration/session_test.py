@@ -1,4 +1,5 @@
 """Interactive sessions through tulp proxy last as long as they like, and ssh is one of them."""
+import concurrent.futures
 import contextlib
 import getpass
 import os
@@ -30,9 +31,11 @@ class Sessions(unittest.TestCase):
         self.folder = self.enterContext(certificates())
 
     def test_keys_are_echoed_at_once_and_pauses_do_no_harm(self):
-        for places in PLACES_OF_TLS:
+        with concurrent.futures.ThreadPoolExecutor() as pool:   # side by side, for most of it are pauses
+            sessions = [pool.submit(hold_session, self.folder, places, keys=400, pauses=4) for places in PLACES_OF_TLS]
+        for places, held in zip(PLACES_OF_TLS, sessions):
             with self.subTest(places):
-                hold_session(self.folder, places, keys=400, pauses=4)
+                held.result()
 
     @contextlib.contextmanager
     def sshd(self):
