@@ -11,8 +11,8 @@ import threading
 import time
 import unittest
 
-from programs import PATH, TULP, RawServer, free_port, listening, nginx, on_terminal, reply, reset, serving, \
-    temporary_folder, tulp
+from programs import PATH, TULP, RawServer, descriptor_count, free_port, listening, nginx, on_terminal, reply, reset, \
+    serving, temporary_folder, tulp
 
 MAKE_CERTIFICATES = pathlib.Path(TULP).parents[2] / "tests" / "programs" / "make_certificates"
 
@@ -162,7 +162,9 @@ class Rates(unittest.TestCase):
     def test_a_rate_is_kept_and_one_that_is_too_high_is_said(self):
         with listening("echo", "--port", 0) as port:
             report, code, _ = bench(f"127.0.0.1:{port}", "--rate", 1000, "--duration", 1, "-t", 2, "--warmup", 0)
-            self.assertEqual((code, round(report["answers"], -2)), (0, 1000))
+            self.assertEqual(code, 0)
+            self.assertGreater(report["answers"], 500)   # and if the machine is too slow for the others, they are owed
+            self.assertAlmostEqual(report["answers"] + report["not_sent_in_time"], 1000, delta=50)
         with raw_echo(lambda connection: [connection.sendall(connection.recv(64)) for _ in iter(lambda: time.sleep(0.1), 1)]) \
                 as port:
             report, code, _ = bench(f"127.0.0.1:{port}", "--rate", 100, "--duration", 1, "-c", 1)
@@ -235,8 +237,10 @@ class BadServers(unittest.TestCase):
         with subprocess.Popen([TULP, "echo", "--port", "0"], stdout=subprocess.PIPE) as server:
             port = int(server.stdout.readline().rpartition(b":")[2])
             command = [TULP, "bench", "--json", "--duration", "2", f"127.0.0.1:{port}"]
+            alone = descriptor_count(server)
             with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-                time.sleep(0.8)
+                while descriptor_count(server) < alone + 10:   # all of bench's connections
+                    time.sleep(0.01)
                 server.kill()
                 server.wait()
                 with listening("echo", "--port", port):
@@ -270,11 +274,20 @@ class Terminal(unittest.TestCase):
                     self.assertLessEqual(max(len(line.rpartition("\r")[2]) for line in lines), 80)
 
     def test_ctrl_c_ends_it_early_and_prints_what_there_is(self):
-        with listening("echo", "--port", 0) as port:
+        answers = 0
+
+        def answer(connection):
+            nonlocal answers
+            while data := connection.recv(4096):
+                connection.sendall(data)
+                answers += 1
+        with raw_echo(answer) as port:
             for number, code in (signal.SIGINT, 130), (signal.SIGTERM, 143):
-                command = [TULP, "bench", "--json", "--duration", "60", f"127.0.0.1:{port}"]
+                answers = 0
+                command = [TULP, "bench", "--json", "--duration", "60", "--warmup", "0", f"127.0.0.1:{port}"]
                 with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-                    time.sleep(1)
+                    while answers < 100:   # more than there are connections, so that bench has got some of them
+                        time.sleep(0.01)
                     process.send_signal(number)
                     report = json.loads(process.stdout.read())
                     self.assertEqual((process.wait(timeout=60), process.stderr.read()), (code, b""))

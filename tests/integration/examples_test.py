@@ -9,7 +9,7 @@ import threading
 import time
 import unittest
 
-from programs import SKIPPED, TULP, RawServer, reply, reset
+from programs import SKIPPED, TULP, RawServer, descriptor_count, reply, reset
 
 FOLDER = pathlib.Path(TULP).parents[2] / "examples"
 
@@ -218,7 +218,10 @@ class Examples(unittest.TestCase):
     def test_cacheclt_outlives_its_server(self):
         with started("cachesvr") as server:
             port = port_of(server)
-            with started("cacheclt", "127.0.0.1", port, 200, stderr=subprocess.PIPE) as client:
+            alone = descriptor_count(server)
+            with started("cacheclt", "127.0.0.1", port, 500, stderr=subprocess.PIPE) as client:
+                while descriptor_count(server) < alone + 3:   # its three connections
+                    time.sleep(0.01)
                 time.sleep(0.1)   # somewhere in the middle of its rounds
                 server.kill()
                 server.wait()

@@ -138,11 +138,11 @@ class Options(unittest.TestCase):
             self.assertEqual(tulp("fetch", server.url + "/1", "--max-redirs", 0).returncode, 47)
 
 
-def slowly(body, *fields):
-    """Sends all but the last byte, and that a moment later."""
+def slowly(body, *fields, until=threading.Event(), seconds=0.5):
+    """Sends all but the last byte, and that a moment later, or when `until` is set."""
     def answer(connection, _):
         connection.sendall(reply(body, *fields)[:-1])
-        threading.Event().wait(0.5)
+        until.wait(seconds)
         connection.sendall(body[-1:])
     return answer
 
@@ -152,11 +152,20 @@ class Progress(unittest.TestCase):
         """Those that were shown at one time or another, without what moves the cursor."""
         return [line.rstrip() for line in re.split(r"\r|\n|\x1b\[[0-9]*[A-Z]", text) if line.strip()]
 
+    def awaited(self, pattern):
+        """An event, and what to look at a terminal with, to set it when there is such a line."""
+        is_seen = threading.Event()
+
+        def look(text):
+            if any(re.match(pattern, line) for line in self.lines(text)):
+                is_seen.set()
+        return is_seen, look
+
     def test_a_terminal_sees_a_bar_unless_it_sees_the_body(self):
-        with temporary_folder() as folder, RawServer(slowly(b"x" * 5000)) as server:
-            text, code = on_terminal("fetch", server.url, "-o", str(folder / "file"))
-            self.assertEqual(code, 0)
-            self.assertRegex(self.lines(text)[-1], r"^file +\[=+> *\]   99 %    5.0 kB  +[0-9.]+ k?B/s  +0:0[01] left$")
+        is_seen, look = self.awaited(r"file +\[=+> *\]   99 %    5.0 kB  +[0-9.]+ k?B/s  +0:0[01] left$")
+        with temporary_folder() as folder, RawServer(slowly(b"x" * 5000, until=is_seen, seconds=30)) as server:
+            text, code = on_terminal("fetch", server.url, "-o", str(folder / "file"), look=look)
+            self.assertEqual((code, is_seen.is_set()), (0, True), text)
             self.assertTrue(text.endswith("\r\x1b[J"), text)   # nothing of it stays
             self.assertEqual(on_terminal("fetch", server.url), ("x" * 5000, 0))
             for args, environment in (["--silent"], {}), ([], {"TERM": "dumb"}):
@@ -173,23 +182,25 @@ class Progress(unittest.TestCase):
                     self.assertLess(max(part.count("\n") for part in text.split("\r\x1b")), max(rows - 1, 1))
 
     def test_a_length_that_is_not_known_has_no_percentage(self):
+        is_seen, look = self.awaited(r"file +\[<=> +\]  +5.0 kB  +[0-9.]+ k?B/s$")
+
         def answer(connection, _):
             connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 5000)
-            threading.Event().wait(0.3)
+            is_seen.wait(30)
         with temporary_folder() as folder, RawServer(answer) as server:
-            lines = self.lines(on_terminal("fetch", server.url, "-o", str(folder / "file"))[0])
-            self.assertRegex(lines[-1], r"^file +\[<=> +\]  +5.0 kB  +[0-9.]+ k?B/s$")
+            text, code = on_terminal("fetch", server.url, "-o", str(folder / "file"), look=look)
+            self.assertEqual((code, is_seen.is_set()), (0, True), text)
 
     def test_what_was_there_counts_when_it_is_gone_on_with(self):
-        rest = slowly(b"x" * 5000, "Content-Range: bytes 5000-9999/10000")
+        is_seen, look = self.awaited(r"file +\[=+> *\]   99 %   10.0 kB  ")
+        rest = slowly(b"x" * 5000, "Content-Range: bytes 5000-9999/10000", until=is_seen, seconds=30)
 
         def answer(connection, request):
             rest(Replacing(connection, b"200 OK", b"206 Partial Content"), request)
         with temporary_folder() as folder, RawServer(answer) as server:
             (folder / "file").write_bytes(b"x" * 5000)
-            text, code = on_terminal("fetch", "-C", "-", server.url, "-o", str(folder / "file"))
-            self.assertEqual(code, 0)
-            self.assertRegex(self.lines(text)[-1], r"^file +\[=+> *\]   99 %   10.0 kB  ")
+            text, code = on_terminal("fetch", "-C", "-", server.url, "-o", str(folder / "file"), look=look)
+            self.assertEqual((code, is_seen.is_set()), (0, True), text)
 
     def test_several_have_a_sum_and_a_failure_is_told_above(self):
         def answer(connection, request):

@@ -130,13 +130,18 @@ class Ends(unittest.TestCase):
             self.assertEqual(process.wait(LIMIT_SECONDS), 0)
 
     def test_a_peer_that_resets_is_an_error_after_what_came_before(self):
+        has_come = threading.Event()
+
         def send_and_reset(connection):
             connection.sendall(b"before")
-            time.sleep(0.2)   # or the reset would overtake it
+            has_come.wait(LIMIT_SECONDS)   # or the reset would overtake it
             reset(connection)
         with Peer(send_and_reset) as peer:
-            output, errors, code = end_of(nc("127.0.0.1", peer.port, stdin=PIPE))
-        self.assertEqual((output, code), (b"before", 56))
+            process = nc("127.0.0.1", peer.port, stdin=PIPE)
+            self.assertEqual(process.stdout.read(6), b"before")
+            has_come.set()
+            output, errors, code = end_of(process)
+        self.assertEqual((output, code), (b"", 56))
         self.assertRegex(errors, r"^tulp nc: .*127\.0\.0\.1:\d+: Connection reset by peer\n$")
 
     def test_output_that_nobody_reads_ends_it_quietly_and_a_full_disk_with_an_error(self):

@@ -48,8 +48,9 @@ def run_and_measure(*command, code=0, **options):
     return peak_kib, time.monotonic() - begin
 
 
-def on_terminal(*args, size=(24, 80), **environment):
-    """All that tulp writes to a terminal, and its exit code.  `size` are its lines and columns."""
+def on_terminal(*args, size=(24, 80), look=lambda text: None, **environment):
+    """All that tulp writes to a terminal, and its exit code.  `size` are its lines and columns; `look(text)` sees what has
+    been written so far, each time that there is more."""
     pid, terminal = pty.fork()
     if pid == 0:
         fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("4H", *size, 0, 0))
@@ -58,6 +59,7 @@ def on_terminal(*args, size=(24, 80), **environment):
     try:
         while data := os.read(terminal, 65536):
             text += data
+            look(text.decode(errors="replace"))
     except OSError:   # the other side is closed
         pass
     os.close(terminal)
@@ -93,6 +95,11 @@ def listening(*args):
     """As serving(), on HOST:PORT; gives the port."""
     with serving(*args) as where:
         yield int(where.rpartition(":")[2])
+
+
+def descriptor_count(process):
+    """How many it has open, by which one sees from outside that it has got its connections."""
+    return len(os.listdir(f"/proc/{process.pid}/fd"))
 
 
 class QuietHandler(http.server.SimpleHTTPRequestHandler):
