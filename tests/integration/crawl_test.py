@@ -118,7 +118,7 @@ class Crawl(unittest.TestCase):
                 release.wait(60)
             connection.sendall(reply(links("/slow", *range(50)), HTML))
         with RawServer(answer) as server:
-            crawled = tulp("crawl", "--timeout", 0.5, server.url)
+            crawled = tulp("crawl", "--timeout", 2, server.url)
             release.set()
             self.assertEqual(crawled.returncode, 1)
             self.assertRegex(crawled.stdout.decode(), r"\A52 pages")

@@ -1,4 +1,5 @@
 """tulp fetch answers what is bad with one line on stderr and the right exit code, and leaves no file behind."""
+import concurrent.futures
 import os
 import signal
 import socket
@@ -23,7 +24,7 @@ def then(first, last):
     """Sends `first`, waits until that has certainly been read, and calls `last`."""
     def answer(connection, _):
         connection.sendall(first)
-        threading.Event().wait(0.5)
+        threading.Event().wait(1)
         last(connection)
     return answer
 
@@ -43,12 +44,12 @@ def stall(connection):
 BAD_SERVERS = [   # what it is, how it answers, tulp's exit code, what the line says, what has been printed
     ("closes at once", b"", 52, "closed the connection without a reply", b""),
     ("resets at once", lambda connection, _: reset(connection), 56, "Connection reset by peer", b""),
-    ("never answers", never, 28, "timed out after 500 ms", b""),
+    ("never answers", never, 28, "timed out after 3.00 s", b""),
     ("stops within the head", b"HTTP/1.1 200 OK\r\nConte", 8, "weird reply", b""),
     ("stalls within the head", then(b"HTTP/1.1 200 OK\r\nConte", stall), 28, "timed out", b""),
     ("closes within the body", HALF, 18, "ended early, 500 of 1000 bytes received", b"x" * 500),
     ("resets within the body", then(HALF, reset), 56, "reset by peer, 500 of 1000 bytes received", b"x" * 500),
-    ("stalls within the body", then(HALF, stall), 28, "timed out after 500 ms, 500 of 1000 bytes", b"x" * 500),
+    ("stalls within the body", then(HALF, stall), 28, "timed out after 3.00 s, 500 of 1000 bytes", b"x" * 500),
     ("closes within a chunk", HALF_CHUNKED, 18, "ended early, 500 bytes received", b"x" * 500),
     ("closes between chunks", OK + b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n", 18, "ended early", b"x"),
     ("speaks SSH", b"SSH-2.0-OpenSSH_9.2\r\n", 8, "weird reply", b""),
@@ -122,16 +123,21 @@ class FetchTest(unittest.TestCase):
 
 class Errors(FetchTest):
     def test_bad_servers(self):
-        for what, answer, code, words, body in BAD_SERVERS:
-            with self.subTest(what), temporary_folder() as folder, RawServer(answer) as server:
-                limit = [] if code != 28 else ["--timeout", "0.5"]
-                fetched = tulp("fetch", server.url, *limit)
-                self.assert_fails(fetched, code, f"tulp fetch: {server.url}: ", words)
-                self.assertEqual(fetched.stdout, body)
-                fetched = tulp("fetch", server.url, *limit, "-o", folder / "file")
-                self.assert_fails(fetched, code, f"tulp fetch: {server.url}: ", words)
-                self.assertEqual(fetched.stdout, b"")
-                self.assertEqual(list(folder.iterdir()), [])
+        def fetch_from(answer, code):
+            with temporary_folder() as folder, RawServer(answer) as server:
+                limit = [] if code != 28 else ["--timeout", "3"]
+                printed = tulp("fetch", server.url, *limit)
+                written = tulp("fetch", server.url, *limit, "-o", folder / "file")
+                return server.url, printed, written, list(folder.iterdir())
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:   # most of it is waiting
+            fetched = [pool.submit(fetch_from, answer, code) for _, answer, code, *_ in BAD_SERVERS]
+        for (what, _, code, words, body), one in zip(BAD_SERVERS, fetched):
+            with self.subTest(what):
+                url, printed, written, files = one.result()
+                self.assert_fails(printed, code, f"tulp fetch: {url}: ", words)
+                self.assertEqual(printed.stdout, body)
+                self.assert_fails(written, code, f"tulp fetch: {url}: ", words)
+                self.assertEqual((written.stdout, files), (b"", []))
 
     def test_a_body_larger_than_is_wanted(self):
         for answer, words in ((reply(bytes(1001)), "1001 bytes are more than --max-size 1000"),

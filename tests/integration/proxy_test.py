@@ -235,18 +235,18 @@ class Plain(unittest.TestCase):
 
 class Limits(unittest.TestCase):
     def test_a_connection_on_which_nothing_moves_is_broken_off(self):
-        with joined("--idle-timeout", 0.5) as (client, server, proxy):
-            for _ in range(4):   # which takes longer in all
-                time.sleep(0.2)
+        with joined("--idle-timeout", 1.5) as (client, server, proxy):
+            for _ in range(3):   # which takes longer in all
+                time.sleep(0.6)
                 client.sendall(b"x")
-            self.assertIn("idle for 500 ms", proxy.log_line())
+            self.assertIn("idle for 1.50 s", proxy.log_line())
             for side in client, server:
                 with self.assertRaises(ConnectionResetError):
                     while side.recv(100):
                         pass
 
     def test_a_target_that_does_not_answer_to_tls_is_given_up(self):
-        with Target() as target, Proxy("--to", target.place, "--to-tls", "--connect-timeout", 0.3) as proxy:
+        with Target() as target, Proxy("--to", target.place, "--to-tls", "--connect-timeout", 1) as proxy:
             with self.assertRaises(ConnectionResetError), proxy.connect() as client:
                 client.recv(1)
             self.assertIn("handshake", proxy.log_line())

@@ -183,7 +183,7 @@ class Targets(unittest.TestCase):
 
 class Clients(unittest.TestCase):
     def test_handshakes_that_crawl_keep_nobody_waiting_and_end_at_their_limit(self):
-        hello, limit_seconds = self.client_hello(), 2
+        hello, limit_seconds = self.client_hello(), 3
         with Target() as target, Proxy("--to", target.place, *own(), "--connect-timeout", limit_seconds) as proxy:
             crowd = [proxy.connect() for _ in range(200)]
             begin, at = time.monotonic(), 0
@@ -199,7 +199,7 @@ class Clients(unittest.TestCase):
             for connection in crowd:
                 with connection, contextlib.suppress(ConnectionResetError):
                     self.assertEqual(read_all(connection), b"")
-        given_up = re.findall(r"^tulp proxy: TLS handshake with \S+: timed out after 2 s", proxy.errors, re.M)
+        given_up = re.findall(rf"^tulp proxy: TLS handshake with \S+: timed out after {limit_seconds} s", proxy.errors, re.M)
         self.assertEqual(len(given_up), len(crowd))
 
     def client_hello(self):

@@ -118,7 +118,7 @@ class RunCommand(unittest.TestCase):
             self.assertEqual((process.stderr.read(), process.wait()), (b"", 23))
 
     def test_progress_on_a_terminal(self):
-        text, code = on_terminal("run", "-j", "2", "sleep 0.3", "sleep 0.3; exit 2")
+        text, code = on_terminal("run", "-j", "2", "sleep 1", "sleep 1; exit 2")
         self.assertEqual(code, 2)
         self.assertRegex(text, r"\d of 2 done, \d running")
         self.assertIn("1 succeeded, 1 failed", text)
