@@ -16,6 +16,7 @@ namespace {
 
 constexpr int limit = 60;  // ms
 constexpr timespec limit_spec{0, limit * 1'000'000};
+constexpr int long_after = 4 * limit;  // the next call has begun by then, on a busy machine as well
 
 Fd temporary_file(std::string* path = nullptr) {
   char name[] = "/tmp/tulp-file-XXXXXX";
@@ -68,9 +69,9 @@ void batches(Stage& s) {
   timespec wrong{0, -1};
   s.see("no time", [&] { return s.calls.recvmmsg(ends.a, in.headers.data(), 3, 0, &wrong); });
   auto late_sender = s.start([&] {
-    for (int i = 0; i < 2; ++i) s.pause(limit), s.calls.send(ends.b, "xyz", 3, 0);
+    for (const int pause : {limit, 2 * long_after}) s.pause(pause), s.calls.send(ends.b, "xyz", 3, 0);
   });
-  timespec time{0, limit * 1'500'000};
+  timespec time{0, long_after * 1'000'000};
   s.see("a limit is looked at after each", [&] { return s.calls.recvmmsg(ends.a, in.headers.data(), 3, 0, &time); });
   s.note(time.tv_sec == 0 && time.tv_nsec == 0 ? "no time left" : "time left");
   late_sender->join();
@@ -132,7 +133,7 @@ void locks(Stage& s) {
   s.see("at once", [&] { return s.calls.flock(other, LOCK_EX | LOCK_NB); });
   int given_up = -1;
   auto owner = s.start([&] {
-    s.pause(limit);
+    s.pause(long_after);
     given_up = s.calls.flock(one, LOCK_UN);
   });
   s.see_wait("and waited for", limit, [&] { return s.calls.flock(other, LOCK_SH); });
@@ -150,7 +151,7 @@ void locks(Stage& s) {
     struct flock whole {};
     whole.l_type = F_WRLCK;
     if (::fcntl(its_own, F_SETLK, &whole) != 0 || ::syscall(SYS_write, ready[1], "x", 1) != 1) ::_exit(1);
-    timespec time = limit_spec;
+    timespec time{0, long_after * 1'000'000};
     ::syscall(SYS_nanosleep, &time, nullptr);
     ::_exit(0);
   }
@@ -181,13 +182,13 @@ pid_t child_after(int milliseconds, int code) {
 void ends_of_children(Stage& s) {
   int status = 0;
   rusage usage{};
-  pid_t process = child_after(limit, 4);
+  pid_t process = child_after(long_after, 4);
   s.see("wait4 of one that runs", [&] { return s.calls.wait4(process, &status, WNOHANG, &usage); });
   usage.ru_maxrss = 0;
   s.see_wait("wait4", limit / 2, [&] { return s.calls.wait4(process, &status, 0, &usage) == process ? 1 : -1; });
   s.note(std::to_string(WEXITSTATUS(status)) + (usage.ru_maxrss > 0 ? " with its usage" : " without"));
   s.see("once more", [&] { return s.calls.wait4(process, &status, 0, &usage); });
-  process = child_after(limit, 5);
+  process = child_after(long_after, 5);
   siginfo_t end{};
   s.see_wait("waitid, which leaves it", limit / 2,
              [&] { return s.calls.waitid(P_PID, static_cast<id_t>(process), &end, WEXITED | WNOWAIT); });

@@ -166,9 +166,9 @@ TEST_CASE("a call that has held up the loop is reported, with its stack") {
   ::usleep(30'000);  // no loop is held up
   CHECK(posix::report_blocking_calls(Duration::max()));
   INFO(reports.text());
-  CHECK(reports.contain("read() has held up the event loop for 0.0"));
+  CHECK(reports.contain("read() has held up the event loop for "));
   CHECK(reports.contain("in task 'main'"));
-  CHECK(reports.contain("usleep() has held up the event loop for 0.0"));
+  CHECK(reports.contain("usleep() has held up the event loop for "));
   CHECK(reports.contain("in a callback"));
   CHECK(reports.contain("library_test.cpp"));
 }

@@ -220,7 +220,7 @@ void reset_while_writing(Stage& s) {
   Ends ends = tcp_pair();
   const std::string much(8'000'000, 'm');
   auto resetter = s.start([&] {
-    s.pause(30);
+    s.pause(200);  // when the other side has begun to send, on a busy machine as well
     reset(ends.b);
   });
   const ssize_t sent = s.calls.send(ends.a, much.data(), much.size(), MSG_NOSIGNAL);

@@ -201,7 +201,7 @@ void nap(int milliseconds) {
 
 void children(Stage& s) {
   int status = 0;
-  pid_t process = child([] { nap(limit); });
+  pid_t process = child([] { nap(4 * limit); });
   s.see("one that runs", [&] { return s.calls.waitpid(process, &status, WNOHANG); });
   s.see_wait("one that ends", limit / 2, [&] { return s.calls.waitpid(process, &status, 0) == process ? 1 : -1; });
   s.note(std::to_string(WIFEXITED(status) ? WEXITSTATUS(status) : -1));
