@@ -189,7 +189,7 @@ TEST_CASE_METHOD(LoopTest, "a task's age is told") {
   run([&] {
     auto task = create_task({.name = "old"}, [] { sleep(1h); });
     let_pass(3s);
-    CHECK_THAT(entry_of("old"), Catch::Contains("task 'old', 3."));
+    CHECK_THAT(entry_of("old"), Catch::Contains("task 'old', 3.") || Catch::Contains("task 'old', 4."));
     task.cancel();
     sleep(0s);
   });

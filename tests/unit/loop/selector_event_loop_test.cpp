@@ -159,12 +159,12 @@ TEST_CASE("where there is no eventfd, other threads wake the loop through a pipe
 
 TEST_CASE("an idle loop waits in one system call and uses no processor time") {
   const auto loop = any_loop();
-  loop->call_later(20ms, [&] { loop->stop(); });
+  loop->call_later(100ms, [&] { loop->stop(); });
   const CountedCalls calls;
   const auto before = cpu_time();
   loop->run_forever();
   CHECK(calls.waits <= 3);
-  CHECK(cpu_time() - before < 5ms);
+  CHECK(cpu_time() - before < 25ms);
 }
 
 TEST_CASE("an idle loop sleeps once, until its first timer is due: nothing that is parked or watched wakes it before") {
