@@ -1,6 +1,7 @@
 """What programs say of themselves when they are stuck, and what they can be asked from outside."""
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -36,7 +37,8 @@ class Stuck:
     def read_errors_until(self, pattern):
         text = b""
         while not re.search(pattern, text):
-            data = os.read(self.process.stderr.fileno(), 65536)
+            is_there = select.select([self.process.stderr], [], [], 60)[0]
+            data = os.read(self.process.stderr.fileno(), 65536) if is_there else b""
             if not data:
                 raise AssertionError(text.decode())
             text += data
