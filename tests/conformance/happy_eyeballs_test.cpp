@@ -216,7 +216,7 @@ TEST_CASE_METHOD(Eyeballs, "the timeout covers all attempts, and closes those th
   const std::size_t before = open_fd_count();
   run([&] {
     std::size_t call_count = 0;
-    for (Duration timeout = 60ms; call_count < 3 && timeout < 10s; timeout *= 4) {  // a busy machine takes longer
+    for (auto timeout = 60ms; call_count < 3 && timeout < 10s; timeout *= 4) {  // a busy machine takes longer
       const std::size_t calls_before = host.calls().size();
       CHECK_THROWS_AS(open({.timeout = timeout, .happy_eyeballs_delay = 5ms}), TimeoutError);
       CHECK(open_fd_count() == before);

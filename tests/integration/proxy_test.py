@@ -86,7 +86,7 @@ def read_all(connection):
 
 def fill(connection):
     """Sends until nothing is taken any more, for a moment; how much that was."""
-    connection.settimeout(0.3)
+    connection.settimeout(0.8)
     size = 0
     with contextlib.suppress(TimeoutError):
         while True:

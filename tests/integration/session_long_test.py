@@ -10,7 +10,7 @@ class Sessions(unittest.TestCase):
         with certificates() as folder:
             for seed, places in enumerate(PLACES_OF_TLS):
                 with self.subTest(places):
-                    hold_session(folder, places, keys=20_000, pauses=50, seed=seed)
+                    hold_session(folder, places, keys=20_000, pauses=15, seed=seed)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ class Sessions(unittest.TestCase):
         self.folder = self.enterContext(certificates())
 
     def test_keys_are_echoed_at_once_and_pauses_do_no_harm(self):
-        with concurrent.futures.ThreadPoolExecutor() as pool:   # side by side, for most of it are pauses
+        with concurrent.futures.ThreadPoolExecutor(len(PLACES_OF_TLS)) as pool:   # side by side, for most of it are pauses
             sessions = [pool.submit(hold_session, self.folder, places, keys=400, pauses=4) for places in PLACES_OF_TLS]
         for places, held in zip(PLACES_OF_TLS, sessions):
             with self.subTest(places):

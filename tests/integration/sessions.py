@@ -64,7 +64,7 @@ def hold_session(folder, places_of_tls, keys, pauses, seed=1):
         client.close()
         server.close()
         line = proxy.log_line()
-    # Any of them may wait for the processor, but only a few of each kind do.
+    # Any of them may have to wait for the processor; who waits for the other side does so each time.
     quick, quick_with_screen = (sorted(each)[len(each) // 4] for each in times)
     print(f"{keys} keys with TLS at {' and '.join(places_of_tls) or 'neither side'}: three of four echoes took more than "
           f"{quick * 1e6:.0f} µs, with a screen behind it {quick_with_screen * 1e6:.0f} µs; {grown_kib} KiB more resident")
