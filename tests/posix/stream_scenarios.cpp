@@ -30,6 +30,15 @@ void fill(Stage& s, int sock) {
   }
 }
 
+/// What `call()` returns when nothing fits: on a busy machine the peer's kernel may make room even later.
+template <class Call>
+ssize_t refused(Call call) {
+  ssize_t sent;
+  do sent = call();
+  while (sent > 0);
+  return sent;
+}
+
 void read_waits(Stage& s, Make make) {
   const Ends ends = make();
   char into[64];
@@ -130,8 +139,10 @@ void limits(Stage& s, Make make) {
   const ssize_t sent = s.calls.send(ends.a, much.data(), much.size(), 0);
   s.note("what fits until the limit: " + Stage::part(sent, much.size()));
   fill(s, ends.a);
-  s.see_wait("and then", limit, [&] { return s.calls.send(ends.a, much.data(), much.size(), 0); });
-  s.see_wait("write too", limit, [&] { return s.calls.write(ends.a, much.data(), much.size()); });
+  s.see_wait("and then", limit,
+             [&] { return refused([&] { return s.calls.send(ends.a, much.data(), much.size(), 0); }); });
+  s.see_wait("write too", limit,
+             [&] { return refused([&] { return s.calls.write(ends.a, much.data(), much.size()); }); });
   s.see("flags", [&] { return ::fcntl(ends.a, F_GETFL) & O_NONBLOCK; });
 }
 
@@ -146,11 +157,12 @@ void no_waiting(Stage& s, Make make) {
   s.see("flags", [&] { return ::fcntl(ends.a, F_GETFL) & O_NONBLOCK; });
   s.see("read", [&] { return s.calls.read(ends.a, into, sizeof into); });
   s.see("recv without the flag", [&] { return s.calls.recv(ends.a, into, sizeof into, 0); });
-  s.note("write: " + Stage::part(s.calls.write(ends.a, much.data(), much.size()), much.size()));
+  s.see("write", [&] { return refused([&] { return s.calls.write(ends.a, much.data(), much.size()); }); });
   fill(s, ends.a);
-  s.see("send when all is full", [&] { return s.calls.send(ends.a, much.data(), much.size(), 0); });
+  s.see("send when all is full",
+        [&] { return refused([&] { return s.calls.send(ends.a, much.data(), much.size(), 0); }); });
   const iovec view{const_cast<char*>(much.data()), much.size()};
-  s.see("writev when all is full", [&] { return s.calls.writev(ends.a, &view, 1); });
+  s.see("writev when all is full", [&] { return refused([&] { return s.calls.writev(ends.a, &view, 1); }); });
   s.see("flags still", [&] { return ::fcntl(ends.a, F_GETFL) & O_NONBLOCK; });
 }
 
