@@ -25,8 +25,7 @@ Opened open(const Certificates& certificates, const SslContext& server, int rece
   const PlainListener listener(receive_buffer_bytes);
   auto opening =
       create_task([&] { return open_connection("127.0.0.1", listener.port(), {.ssl = certificates.client()}); });
-  sleep(0s);
-  auto peer = std::make_unique<TlsPeer>(listener.accept(), server);
+  auto peer = std::make_unique<TlsPeer>(listener.accept_from_loop(), server);
   peer->shake_hands();
   while (!opening.done()) sleep(0s);
   Streams streams = opening.result();
@@ -206,8 +205,7 @@ TEST_CASE_METHOD(TlsTest, "a reset in the middle of a handshake or after it is a
     const PlainListener listener;
     auto opening =
         create_task([&] { return open_connection("127.0.0.1", listener.port(), {.ssl = certificates.client()}); });
-    sleep(0s);
-    Peer peer = listener.accept();
+    Peer peer = listener.accept_from_loop();
     while (peer.collect().empty()) sleep(0s);
     peer.reset();
     CHECK_THROWS_AS(await(opening), ConnectionResetError);

@@ -34,8 +34,7 @@ StreamAndTlsPeer open_tls_stream(const SslContext& client, const SslContext& ser
   const PlainListener listener;
   options.ssl = client;
   auto opening = create_task([&] { return open_connection("127.0.0.1", listener.port(), options); });
-  sleep(0s);
-  auto peer = std::make_unique<TlsPeer>(listener.accept(), server);
+  auto peer = std::make_unique<TlsPeer>(listener.accept_from_loop(), server);
   peer->shake_hands();
   while (!opening.done()) sleep(0s);
   Streams streams = opening.result();
@@ -188,8 +187,7 @@ TEST_CASE_METHOD(TlsTest, "a peer that ends in the handshake resets the connecti
     const PlainListener listener;
     auto opening =
         create_task([&] { return open_connection("127.0.0.1", listener.port(), {.ssl = certificates.client()}); });
-    sleep(0s);
-    Peer peer = listener.accept();
+    Peer peer = listener.accept_from_loop();
     while (peer.collect().empty()) sleep(0s);
     peer.close();
     CHECK_THROWS_AS(await(opening), ConnectionResetError);
@@ -440,8 +438,7 @@ TEST_CASE_METHOD(TlsTest, "a cancelled handshake leaves nothing behind") {
     const PlainListener listener;
     auto opening =
         create_task([&] { return open_connection("127.0.0.1", listener.port(), {.ssl = certificates.client()}); });
-    sleep(0s);
-    Peer peer = listener.accept();
+    Peer peer = listener.accept_from_loop();
     while (peer.collect().empty()) sleep(0s);
     opening.cancel();
     CHECK_THROWS_AS(await(opening), FutureCancelledError);

@@ -143,6 +143,12 @@ class PlainListener {
     REQUIRE(fd >= 0);
     return Peer(fd);
   }
+  /// In a task: one that the loop is dialling, which takes a turn of it.
+  Peer accept_from_loop() const {
+    pollfd waiting{fd_, POLLIN, 0};
+    while (::poll(&waiting, 1, 0) == 0) sleep(0s);
+    return accept();
+  }
   void close() {
     if (fd_ >= 0) ::close(std::exchange(fd_, -1));
   }
