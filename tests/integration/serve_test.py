@@ -417,6 +417,28 @@ class Options(Server):
                 (self.folder / "page.txt").write_text(str(i))
                 self.assertEqual(self.get("/page.txt")[2], str(i).encode())
 
+    def test_a_large_file_that_is_written_to_is_sent_as_it_is_now(self):
+        with self.serving():
+            for letter in b"abcdef":
+                with open(self.folder / "large.bin", "r+b") as file:
+                    file.truncate(0)
+                    file.write(bytes([letter]) * (100_000 + letter))
+                self.assertEqual(self.get("/large.bin")[2], bytes([letter]) * (100_000 + letter))
+
+    def test_large_files_are_kept_open_for_a_moment_and_not_all_of_them(self):
+        for i in range(40):
+            (self.folder / f"{i}.bin").write_bytes(b"%02d" % i * 50_000)
+        with self.serving():
+            def open_files():
+                links = pathlib.Path(f"/proc/{self.process.pid}/fd").iterdir()
+                return sum(1 for link in links if str(link.readlink()).endswith(".bin"))
+            for _ in range(3):
+                for i in range(40):
+                    self.assertEqual(self.get(f"/{i}.bin")[2], b"%02d" % i * 50_000)
+                    self.assertLessEqual(open_files(), 17)   # one may be on its way
+            while open_files() > 0:
+                time.sleep(0.01)
+
     def test_where_the_kernel_knows_no_openat2_nothing_is_followed_and_nothing_gets_out(self):
         strace = shutil.which("strace")
         if strace is None or IS_SANITIZED:

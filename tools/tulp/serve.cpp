@@ -224,7 +224,7 @@ constexpr const char* serve_help =
 A directory's index.html stands for it; others are listed.  Files whose names begin with a dot are neither served
 nor listed, but for .well-known; nor is what a symbolic link outside of the folder, devices and FIFOs would give.  Ranges,
 also several at once, ETag, If-None-Match, If-Modified-Since and If-Range are understood.  Files up to 32 KiB are kept
-in memory for a tenth of a second, 16 MiB of them at most.
+in memory for a tenth of a second, 16 MiB of them at most, and 16 larger ones open.
 
 A client may send a header of 16 KiB in 100 fields, with a target of 8 KiB, and a body of 64 KiB, which is thrown
 away.  Who comes to a limit is told which one, as is stderr.  The access log is in the combined format.

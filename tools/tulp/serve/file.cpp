@@ -75,8 +75,14 @@ std::shared_ptr<const File> read_file(Opened opened, std::string_view path) {
   file->version_begin = file->fields.size();
   file->fields += "Last-Modified: " + http::http_date(file->validators.modified_s) +
                   "\r\nETag: " + file->validators.etag + "\r\nAccept-Ranges: bytes\r\n";
+  file->status = opened.status;
   if (!is_small) file->descriptor = std::move(opened.descriptor);
   return file;
+}
+
+bool File::is_unchanged() const noexcept {
+  struct stat now {};
+  return ::fstat(descriptor.get(), &now) == 0 && is_same_version(status, now);
 }
 
 std::shared_ptr<const File> FileCache::find(std::string_view path, tulp::TimePoint now) const {

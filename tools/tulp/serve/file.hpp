@@ -1,5 +1,6 @@
 // File: one version of a file, as it is sent; and the small ones that were asked for a moment ago.
 #pragma once
+#include <sys/stat.h>
 #include <tulp/duration.hpp>
 
 #include <chrono>
@@ -23,8 +24,11 @@ struct File {
   std::size_t version_begin = 0;
   std::string body = {};       ///< of a small one
   Descriptor descriptor = {};  ///< of any other
+  struct stat status = {};
 
   bool is_small() const noexcept { return !descriptor; }
+  /// Of one that is not small: whether its descriptor still gives this version.
+  bool is_unchanged() const noexcept;
   /// Last-Modified, ETag and Accept-Ranges.
   std::string_view version_fields() const noexcept { return std::string_view(fields).substr(version_begin); }
 };

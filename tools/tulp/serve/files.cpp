@@ -106,8 +106,7 @@ void Files::answer(const http::RequestHead& request, http::Reply& reply) {
   const Target target = parse_target(request.target, options_.hidden);
   if (target.status != 0) return send_status(reply, target.status, target.why);
   if (options_.caches) {
-    if (const auto file = cache_.find(target.path, tulp::get_event_loop().time()))
-      return send_file(request, reply, *file);
+    if (const auto file = find_kept(target.path)) return send_file(request, reply, *file);
   }
   Opened opened = folder_->open(target.path);
   if (opened.error != 0) return refuse_error(reply, opened.error);
@@ -132,8 +131,20 @@ void Files::send_opened(const http::RequestHead& request, http::Reply& reply, co
                         std::string_view name) {
   const auto file = read_file(std::move(opened), name);
   if (file == nullptr) return refuse_error(reply, errno);
-  if (options_.caches && file->is_small()) cache_.keep(path, file, tulp::get_event_loop().time());
+  if (options_.caches) keep(path, file);
   send_file(request, reply, *file);
+}
+
+std::shared_ptr<const File> Files::find_kept(const std::string& path) const {
+  auto file = cache_.find(path, tulp::get_event_loop().time());
+  return file != nullptr ? file : open_files_.find(path);
+}
+
+void Files::keep(const std::string& path, const std::shared_ptr<const File>& file) {
+  if (file->is_small())
+    cache_.keep(path, file, tulp::get_event_loop().time());
+  else
+    open_files_.keep(path, file);
 }
 
 }  // namespace tool::serve
