@@ -483,7 +483,7 @@ class EventLoop {
 /// io_uring does more than wait: it receives and sends what connections exchange, many small messages in one system call.  It
 /// takes Linux 6.1, which must allow it, no host, and one thread: the loop runs where it ran first.  What is written is sent
 /// when the loop next waits or stops, or a message of a later clock tick follows; drain(), write_eof() and close() do not wait
-/// for that.  Connecting, too, begins with that wait.  So a callback that goes on for long after Transport::write() holds it
+/// for that.  Connecting begins with that wait, too.  So a callback that goes on for long after Transport::write() holds it
 /// back, and exit() in its middle loses it.  An error of sending, too, shows in that turn of the loop, in the next write or
 /// drain(), or in connection_lost(): not in the call that wrote.
 enum class SelectorKind : std::uint8_t { best, epoll, poll, select, kqueue, io_uring };
