@@ -12,7 +12,6 @@ from rounds import in_turns
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SPARE_DESCRIPTORS = 100
-LIBRARIES = ["-lboost_context", "-lssl", "-lcrypto", "-lidn2", "-ldl", "-pthread"]   # of a static libtulp
 HELLO_IN_FIBER = '#include <tulp/tulp.hpp>\n#include <cstdio>\nint main() { return tulp::run_main([] { std::puts("hello"); }); }\n'
 HELLO = '#include <iostream>\nint main() { std::cout << "hello\\n"; }\n'
 
@@ -77,12 +76,19 @@ def exists(header):
     return subprocess.run(command, input=test, text=True, stderr=subprocess.DEVNULL).returncode == 0
 
 
+def libraries_of_static(folder):
+    """What a static libtulp of this build folder wants to be linked with, if those are shared."""
+    has_ring = "liburing" in (folder / "meson-private" / "tulp.pc").read_text()
+    return ["-lboost_context", "-lssl", "-lcrypto", "-lidn2", "-ldl", "-pthread", *(["-luring"] if has_ring else [])]
+
+
 def sizes(plan):
-    library = plan.build.parent.parent / "src" / "libtulp.a"
+    folder = plan.build.parent.parent
+    library = folder / "src" / "libtulp.a"
     programs = {
         "iostream": (HELLO, []),
         "tulp, shared library": (HELLO_IN_FIBER, ["-L", str(library.parent), "-ltulp"]),
-        "tulp, static library": (HELLO_IN_FIBER, ["-Wl,--gc-sections", str(library), *LIBRARIES]),
+        "tulp, static library": (HELLO_IN_FIBER, ["-Wl,--gc-sections", str(library), *libraries_of_static(folder)]),
     }
 
     def once(name):
