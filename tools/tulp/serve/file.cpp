@@ -75,8 +75,10 @@ std::shared_ptr<const File> read_file(Opened opened, std::string_view path) {
   file->version_begin = file->fields.size();
   file->fields += "Last-Modified: " + http::http_date(file->validators.modified_s) +
                   "\r\nETag: " + file->validators.etag + "\r\nAccept-Ranges: bytes\r\n";
-  file->status = opened.status;
-  if (!is_small) file->descriptor = std::move(opened.descriptor);
+  if (!is_small) {
+    file->descriptor = std::move(opened.descriptor);
+    file->status = opened.status;
+  }
   return file;
 }
 

@@ -24,7 +24,7 @@ struct File {
   std::size_t version_begin = 0;
   std::string body = {};       ///< of a small one
   Descriptor descriptor = {};  ///< of any other
-  struct stat status = {};
+  struct stat status = {};     ///< the same, when it was opened
 
   bool is_small() const noexcept { return !descriptor; }
   /// Of one that is not small: whether its descriptor still gives this version.

@@ -136,15 +136,14 @@ void Files::send_opened(const http::RequestHead& request, http::Reply& reply, co
 }
 
 std::shared_ptr<const File> Files::find_kept(const std::string& path) const {
-  auto file = cache_.find(path, tulp::get_event_loop().time());
-  return file != nullptr ? file : open_files_.find(path);
+  const tulp::TimePoint now = tulp::get_event_loop().time();
+  auto file = cache_.find(path, now);
+  return file != nullptr ? file : open_files_.find(path, now);
 }
 
 void Files::keep(const std::string& path, const std::shared_ptr<const File>& file) {
-  if (file->is_small())
-    cache_.keep(path, file, tulp::get_event_loop().time());
-  else
-    open_files_.keep(path, file);
+  const tulp::TimePoint now = tulp::get_event_loop().time();
+  file->is_small() ? cache_.keep(path, file, now) : open_files_.keep(path, file, now);
 }
 
 }  // namespace tool::serve

@@ -24,10 +24,10 @@ class OpenFiles {
   OpenFiles& operator=(const OpenFiles&) = delete;
   ~OpenFiles() { closing_.cancel(); }
 
-  /// Null if it is not there, or has been written to.
-  std::shared_ptr<const File> find(std::string_view path) const;
+  /// Null if it is not there, or was there too long, or has been written to.
+  std::shared_ptr<const File> find(std::string_view path, tulp::TimePoint now) const;
   /// Unless there are too many.
-  void keep(const std::string& path, std::shared_ptr<const File> file);
+  void keep(const std::string& path, std::shared_ptr<const File> file, tulp::TimePoint now);
 
  private:
   struct Entry {
