@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 
 #include <array>
+#include <fstream>
 #include <memory>
 #include <string>
 #include <thread>
@@ -305,6 +306,35 @@ TEST_CASE("over io_uring a dead address is given up when the next one answers") 
     sleep(1ms);
     CHECK(open_fd_count() <= before);
     server.close();
+  });
+}
+
+namespace {
+
+/// How many sockets of this machine are on their way to that port.
+int connecting_count(std::uint16_t port) {
+  std::ifstream sockets("/proc/net/tcp");
+  std::string number, local, remote, state, rest;
+  int count = 0;
+  while (sockets >> number >> local >> remote >> state && std::getline(sockets, rest)) {
+    const std::size_t colon = remote.find(':');
+    const bool is_to_port = colon != std::string::npos && std::stoi(remote.substr(colon + 1), nullptr, 16) == port;
+    count += state == "02" && is_to_port ? 1 : 0;  // SYN_SENT
+  }
+  return count;
+}
+
+}  // namespace
+
+TEST_CASE("over io_uring a connection that is given up is not on its way any more") {
+  const BlackHole nowhere;
+  over_io_uring([&] {
+    const int before = connecting_count(nowhere.port());
+    auto task = create_task([&] { open_connection("127.0.0.1", nowhere.port()); });
+    while (connecting_count(nowhere.port()) == before) sleep(1ms);
+    task.cancel();
+    CHECK_THROWS_AS(await(task), FutureCancelledError);
+    CHECK(connecting_count(nowhere.port()) == before);
   });
 }
 
