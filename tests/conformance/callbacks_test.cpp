@@ -177,7 +177,7 @@ TEST_CASE_METHOD(LoopTest, "call_later(d) is call_at(time() + d), and its handle
   at.cancel();
 }
 
-TEST_CASE_METHOD(LoopTest, "a timer never fires early, and fires in the order of its time") {
+TEST_CASE_METHOD(InVirtualTime<>, "a timer never fires early, and fires in the order of its time") {
   Trace trace;
   const TimePoint start = loop().time();
   const auto record = [&](const char* name, Duration delay) {

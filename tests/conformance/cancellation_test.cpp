@@ -162,7 +162,7 @@ TEST_CASE_METHOD(LoopTest, "a late cancel does not discard the value of a task t
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "a timer that has fired wins over a cancellation that comes behind it") {
+TEST_CASE_METHOD(InVirtualTime<>, "a timer that has fired wins over a cancellation that comes behind it") {
   run([&] {
     bool slept = false;
     auto task = create_task([&] {

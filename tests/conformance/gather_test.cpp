@@ -27,7 +27,8 @@ static_assert(std::is_same_v<decltype(gather(Future<int>(), Task<>(), Future<std
 static_assert(std::is_same_v<decltype(gather(std::vector<Task<int>>())), Future<std::vector<int>>>);
 static_assert(std::is_same_v<decltype(gather(std::vector<Future<>>())), Future<>>);
 
-TEST_CASE_METHOD(LoopTest, "gather gives the results in the order of its arguments, whatever the order of the ends") {
+TEST_CASE_METHOD(InVirtualTime<>,
+                 "gather gives the results in the order of its arguments, whatever the order of the ends") {
   run([] {
     CHECK(await(gather(number_after(3ms, 1), number_after(1ms, 2), number_after(2ms, 3))) == std::tuple(1, 2, 3));
     const std::vector<Task<int>> tasks{number_after(2ms, 4), number_after(1ms, 5)};
@@ -40,7 +41,7 @@ TEST_CASE_METHOD(LoopTest, "gather gives the results in the order of its argumen
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "gather of nothing is done at once") {
+TEST_CASE_METHOD(InVirtualTime<>, "gather of nothing is done at once") {
   run([] {
     CHECK(gather().done());
     CHECK(gather(std::vector<Future<int>>()).result().empty());
@@ -48,7 +49,7 @@ TEST_CASE_METHOD(LoopTest, "gather of nothing is done at once") {
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "gather does not park, and futures that are done already count in the next pass") {
+TEST_CASE_METHOD(InVirtualTime<>, "gather does not park, and futures that are done already count in the next pass") {
   run([] {
     Future<int> done;
     done.set_result(1);
@@ -58,14 +59,15 @@ TEST_CASE_METHOD(LoopTest, "gather does not park, and futures that are done alre
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "a future that is gathered twice counts once, and gives its result twice") {
+TEST_CASE_METHOD(InVirtualTime<>, "a future that is gathered twice counts once, and gives its result twice") {
   run([] {
     auto task = number_after(1ms, 7);
     CHECK(await(gather(std::vector{task, task, task})) == std::vector{7, 7, 7});
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "results that can only be moved are taken, and others are not copied from last references") {
+TEST_CASE_METHOD(InVirtualTime<>,
+                 "results that can only be moved are taken, and others are not copied from last references") {
   run([] {
     const auto made = await(gather(create_task([] { return std::make_unique<int>(1); }),
                                    create_task([] { return std::make_unique<int>(2); })));
@@ -84,7 +86,7 @@ TEST_CASE_METHOD(LoopTest, "results that can only be moved are taken, and others
   });
 }
 
-TEST_CASE_METHOD(LoopTest,
+TEST_CASE_METHOD(InVirtualTime<>,
                  "gather fails with the first failure at once; the others run on, and their failures are nobody's") {
   run([] {
     Future<> go_on;
@@ -102,7 +104,7 @@ TEST_CASE_METHOD(LoopTest,
   CHECK(report_count() == 0);
 }
 
-TEST_CASE_METHOD(LoopTest, "failures that come in the same pass as the first are nobody's either") {
+TEST_CASE_METHOD(InVirtualTime<>, "failures that come in the same pass as the first are nobody's either") {
   run([] {
     const auto fail = [] { throw Boom(); };
     CHECK_THROWS_AS(await(gather(create_task(fail), create_task(fail), create_task(fail))), Boom);
@@ -111,7 +113,7 @@ TEST_CASE_METHOD(LoopTest, "failures that come in the same pass as the first are
   CHECK(report_count() == 0);
 }
 
-TEST_CASE_METHOD(LoopTest, "a gather that failed and that nobody asked is reported, once") {
+TEST_CASE_METHOD(InVirtualTime<>, "a gather that failed and that nobody asked is reported, once") {
   run([] {
     const auto fail = [] { sleep(0s), throw Boom(); };
     auto both = gather(create_task(fail), create_task(fail));
@@ -123,7 +125,7 @@ TEST_CASE_METHOD(LoopTest, "a gather that failed and that nobody asked is report
   CHECK(reports[0].object == "gather");
 }
 
-TEST_CASE_METHOD(LoopTest, "a gather that is dropped cancels nothing, and each failure is reported by itself") {
+TEST_CASE_METHOD(InVirtualTime<>, "a gather that is dropped cancels nothing, and each failure is reported by itself") {
   run([] {
     bool ran = false;
     static_cast<void>(
@@ -135,7 +137,7 @@ TEST_CASE_METHOD(LoopTest, "a gather that is dropped cancels nothing, and each f
   CHECK(take_reports().size() == 1);
 }
 
-TEST_CASE_METHOD(LoopTest,
+TEST_CASE_METHOD(InVirtualTime<>,
                  "gather fails with FutureCancelledError if one of them is cancelled, and is not cancelled itself") {
   run([] {
     Future<> future;
@@ -150,7 +152,7 @@ TEST_CASE_METHOD(LoopTest,
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "with return_exceptions gather waits for all, and errors stay in their futures") {
+TEST_CASE_METHOD(InVirtualTime<>, "with return_exceptions gather waits for all, and errors stay in their futures") {
   run([] {
     Future<int> cancelled;
     std::vector<Future<int>> futures{number_after(2ms, 1), create_task([]() -> int { throw Boom(); }), cancelled};
@@ -168,13 +170,13 @@ TEST_CASE_METHOD(LoopTest, "with return_exceptions gather waits for all, and err
   CHECK(take_reports().size() == 1);
 }
 
-TEST_CASE_METHOD(LoopTest, "gather of futures of different loops throws InvalidStateError") {
+TEST_CASE_METHOD(InVirtualTime<>, "gather of futures of different loops throws InvalidStateError") {
   const auto other = new_event_loop();
   Future<> here, there(*other);
   CHECK_THROWS_AS(gather(here, there), InvalidStateError);
 }
 
-TEST_CASE_METHOD(LoopTest,
+TEST_CASE_METHOD(InVirtualTime<>,
                  "cancelling a gather cancels all that are not done, and it is cancelled when these have ended") {
   run([] {
     Trace trace;
@@ -201,7 +203,7 @@ TEST_CASE_METHOD(LoopTest,
   });
 }
 
-TEST_CASE_METHOD(LoopTest,
+TEST_CASE_METHOD(InVirtualTime<>,
                  "a task that is cancelled while it waits for a gather goes on when all children have ended") {
   run([] {
     Trace trace;
@@ -232,7 +234,8 @@ TEST_CASE_METHOD(LoopTest,
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "an error that comes in answer to the cancellation wins over it, and so do the results") {
+TEST_CASE_METHOD(InVirtualTime<>,
+                 "an error that comes in answer to the cancellation wins over it, and so do the results") {
   run([] {
     const auto answer_with = [](std::function<int()> answer) {
       return create_task([=] {
@@ -254,7 +257,7 @@ TEST_CASE_METHOD(LoopTest, "an error that comes in answer to the cancellation wi
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "a cancelled gather leaves those alone that somebody else waits for") {
+TEST_CASE_METHOD(InVirtualTime<>, "a cancelled gather leaves those alone that somebody else waits for") {
   run([] {
     Future<int> shared, own;
     auto other = create_task([=] { return await(shared); });
@@ -272,7 +275,7 @@ TEST_CASE_METHOD(LoopTest, "a cancelled gather leaves those alone that somebody 
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "gathers may be nested to any depth, and be cancelled all at once") {
+TEST_CASE_METHOD(InVirtualTime<>, "gathers may be nested to any depth, and be cancelled all at once") {
   run([] {
     constexpr int depth = 2000;
     auto innermost = create_task([] { sleep(1h); });
@@ -287,7 +290,7 @@ TEST_CASE_METHOD(LoopTest, "gathers may be nested to any depth, and be cancelled
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "a ring of tasks that wait for each other through a gather can be cancelled") {
+TEST_CASE_METHOD(InVirtualTime<>, "a ring of tasks that wait for each other through a gather can be cancelled") {
   run([] {
     Future<> begin;
     Future<> first;
@@ -308,7 +311,8 @@ TEST_CASE_METHOD(LoopTest, "a ring of tasks that wait for each other through a g
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "a result that the user sets ends a gather, and what its children do does not disturb it") {
+TEST_CASE_METHOD(InVirtualTime<>,
+                 "a result that the user sets ends a gather, and what its children do does not disturb it") {
   run([] {
     auto both = gather(create_task([] { return 1; }), create_task([]() -> int { throw Boom(); }));
     both.set_result({5, 6});

@@ -136,12 +136,14 @@ TEST_CASE("where no loop runs, a tulp::thread is refused") {
 
 TEST_CASE_METHOD(LoopTest, "a join that is cancelled leaves the thread as it was, and joinable") {
   run([] {
-    tulp::thread sleeper([] { sleep(5ms); });
+    Event awaited;
+    tulp::thread sleeper([&] { awaited.wait(); });
     auto joiner = create_task([&] { sleeper.join(); });
     sleep(0s);
     joiner.cancel();
     CHECK_THROWS_AS(await(joiner), FutureCancelledError);
     CHECK(sleeper.joinable());
+    awaited.set();
     sleeper.join();
   });
 }
@@ -267,12 +269,11 @@ TEST_CASE_METHOD(LoopTest, "a timed mutex is waited for no longer than one likes
   run([] {
     tulp::timed_mutex mutex;
     CHECK(mutex.try_lock_for(0s));
-    create_task([&] {
+    await(create_task([&] {
       CHECK_FALSE(mutex.try_lock_for(0s));
       CHECK_FALSE(mutex.try_lock_for(1ms));
       CHECK_FALSE(mutex.try_lock_until(std::chrono::system_clock::now() + 1ms));
-    });
-    sleep(10ms);
+    }));
     bool has_it = false;
     tulp::thread other([&] {
       has_it = mutex.try_lock_for(1h);

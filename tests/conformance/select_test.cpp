@@ -19,7 +19,7 @@ const auto fail_if_called = [](auto&&...) { FAIL("this alternative has not taken
 
 }  // namespace
 
-TEST_CASE_METHOD(LoopTest, "select takes what is there at once, the first in order, and only that") {
+TEST_CASE_METHOD(InVirtualTime<>, "select takes what is there at once, the first in order, and only that") {
   run([] {
     Queue<int> empty, first, second;
     first.put(1);
@@ -33,7 +33,7 @@ TEST_CASE_METHOD(LoopTest, "select takes what is there at once, the first in ord
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "select waits for the first that becomes possible, and leaves the other queues") {
+TEST_CASE_METHOD(InVirtualTime<>, "select waits for the first that becomes possible, and leaves the other queues") {
   run([&] {
     Queue<int> numbers;
     Queue<std::string> texts;
@@ -51,7 +51,8 @@ TEST_CASE_METHOD(LoopTest, "select waits for the first that becomes possible, an
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "one queue may be in several alternatives, and items that can only be moved are moved") {
+TEST_CASE_METHOD(InVirtualTime<>,
+                 "one queue may be in several alternatives, and items that can only be moved are moved") {
   run([&] {
     Queue<std::unique_ptr<int>> queue;
     loop().call_soon([&] { queue.put_nowait(std::make_unique<int>(5)); });
@@ -62,7 +63,7 @@ TEST_CASE_METHOD(LoopTest, "one queue may be in several alternatives, and items 
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "select puts when there is room, and leaves an item that was not put as it was") {
+TEST_CASE_METHOD(InVirtualTime<>, "select puts when there is room, and leaves an item that was not put as it was") {
   run([&] {
     Queue<std::string> full(1), open(1);
     full.put("in the way");
@@ -79,7 +80,7 @@ TEST_CASE_METHOD(LoopTest, "select puts when there is room, and leaves an item t
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "select hears of futures and tasks, whatever their end, and cancels none") {
+TEST_CASE_METHOD(InVirtualTime<>, "select hears of futures and tasks, whatever their end, and cancels none") {
   run([] {
     Future<> never;
     auto failing = create_task([]() -> int { sleep(1ms), throw std::runtime_error("boom"); });
@@ -92,7 +93,7 @@ TEST_CASE_METHOD(LoopTest, "select hears of futures and tasks, whatever their en
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "a time limit takes place when nothing else has, and one of zero at once") {
+TEST_CASE_METHOD(InVirtualTime<>, "a time limit takes place when nothing else has, and one of zero at once") {
   run([&] {
     Queue<int> queue;
     const TimePoint start = loop().time();
@@ -109,7 +110,7 @@ TEST_CASE_METHOD(LoopTest, "a time limit takes place when nothing else has, and 
   });
 }
 
-TEST_CASE_METHOD(LoopTest,
+TEST_CASE_METHOD(InVirtualTime<>,
                  "alternatives that become possible together: one takes place, and the others keep what they have") {
   run([&] {
     Queue<int> first, second;
@@ -130,7 +131,8 @@ TEST_CASE_METHOD(LoopTest,
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "an alternative whose queue is shut down throws QueueShutDown, at once or while it waits") {
+TEST_CASE_METHOD(InVirtualTime<>,
+                 "an alternative whose queue is shut down throws QueueShutDown, at once or while it waits") {
   run([&] {
     Queue<int> queue(1), other;
     loop().call_soon([&] { queue.shutdown(); });
@@ -145,7 +147,7 @@ TEST_CASE_METHOD(LoopTest, "an alternative whose queue is shut down throws Queue
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "what the chosen function throws comes out of select") {
+TEST_CASE_METHOD(InVirtualTime<>, "what the chosen function throws comes out of select") {
   run([] {
     Queue<int> queue;
     queue.put(1);
@@ -153,7 +155,7 @@ TEST_CASE_METHOD(LoopTest, "what the chosen function throws comes out of select"
   });
 }
 
-TEST_CASE_METHOD(LoopTest,
+TEST_CASE_METHOD(InVirtualTime<>,
                  "a select that is cancelled at any point has taken nothing, or exactly one item and keeps it") {
   run([&] {
     std::unique_ptr<Queue<int>> a, b;
@@ -187,7 +189,7 @@ TEST_CASE_METHOD(LoopTest,
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "who selects in vain for ever lets others run") {
+TEST_CASE_METHOD(InVirtualTime<>, "who selects in vain for ever lets others run") {
   run([&] {
     Queue<int> queue;
     bool others_ran = false;
@@ -197,7 +199,7 @@ TEST_CASE_METHOD(LoopTest, "who selects in vain for ever lets others run") {
   });
 }
 
-TEST_CASE_METHOD(LoopTest,
+TEST_CASE_METHOD(InVirtualTime<>,
                  "select outside a task throws InvalidStateError, and so does one for another loop's future") {
   Future<> future;
   CHECK_THROWS_AS(select(on_done(future, fail_if_called)), InvalidStateError);

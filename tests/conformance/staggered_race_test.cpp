@@ -20,7 +20,7 @@ using Attempts = std::vector<std::function<int()>>;
 
 }  // namespace
 
-TEST_CASE_METHOD(LoopTest, "the first attempt that returns wins, and the others are cancelled and have ended") {
+TEST_CASE_METHOD(InVirtualTime<>, "the first attempt that returns wins, and the others are cancelled and have ended") {
   run([] {
     Trace trace;
     const auto slow = [&] {
@@ -44,7 +44,7 @@ TEST_CASE_METHOD(LoopTest, "the first attempt that returns wins, and the others 
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "an attempt begins when the one before it has failed, or when its delay is over") {
+TEST_CASE_METHOD(InVirtualTime<>, "an attempt begins when the one before it has failed, or when its delay is over") {
   run([&] {
     const TimePoint start = loop().time();
     TimePoint third_at;
@@ -62,7 +62,7 @@ TEST_CASE_METHOD(LoopTest, "an attempt begins when the one before it has failed,
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "if all fail there is no winner, and every error is told") {
+TEST_CASE_METHOD(InVirtualTime<>, "if all fail there is no winner, and every error is told") {
   run([] {
     const auto race = staggered_race(Attempts{[]() -> int { throw Boom("a"); }, []() -> int { throw Boom("b"); }}, 1h);
     CHECK_FALSE(race.winner);
@@ -73,7 +73,7 @@ TEST_CASE_METHOD(LoopTest, "if all fail there is no winner, and every error is t
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "attempts may return nothing, or what can only be moved") {
+TEST_CASE_METHOD(InVirtualTime<>, "attempts may return nothing, or what can only be moved") {
   run([] {
     CHECK(staggered_race(std::vector<std::function<void()>>{[] {}}, 1ms).winner);
     const auto make = [] { return std::make_unique<int>(4); };
@@ -81,7 +81,7 @@ TEST_CASE_METHOD(LoopTest, "attempts may return nothing, or what can only be mov
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "a cancelled race cancels its attempts, begins no more, and waits for them") {
+TEST_CASE_METHOD(InVirtualTime<>, "a cancelled race cancels its attempts, begins no more, and waits for them") {
   run([] {
     Trace trace;
     auto task = create_task([&] {
@@ -107,7 +107,7 @@ TEST_CASE_METHOD(LoopTest, "a cancelled race cancels its attempts, begins no mor
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "a winner wins over a cancellation, which comes at the next park") {
+TEST_CASE_METHOD(InVirtualTime<>, "a winner wins over a cancellation, which comes at the next park") {
   run([] {
     auto task = create_task([] {
       const auto race = staggered_race(Attempts{[] {
@@ -127,6 +127,6 @@ TEST_CASE_METHOD(LoopTest, "a winner wins over a cancellation, which comes at th
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "staggered_race outside a task throws InvalidStateError") {
+TEST_CASE_METHOD(InVirtualTime<>, "staggered_race outside a task throws InvalidStateError") {
   CHECK_THROWS_AS(staggered_race(Attempts{[] { return 1; }}, 1s), InvalidStateError);
 }

@@ -133,7 +133,7 @@ TEST_CASE_METHOD(NetTest,
   });
 }
 
-TEST_CASE_METHOD(NetTest, "readexactly_into of much that is cut short loses nothing of what had come") {
+TEST_CASE_METHOD(InVirtualTime<NetTest>, "readexactly_into of much that is cut short loses nothing of what had come") {
   run([&] {
     const std::string much = pattern(300'000);
     std::vector<char> memory(megabyte);

@@ -39,7 +39,7 @@ std::string what_of(F&& call) {
 
 }  // namespace
 
-TEST_CASE_METHOD(LoopTest, "with_task_group returns what its body returned, when all of its tasks have ended") {
+TEST_CASE_METHOD(InVirtualTime<>, "with_task_group returns what its body returned, when all of its tasks have ended") {
   run([] {
     Trace trace;
     const int value = with_task_group([&](TaskGroup& group) {
@@ -54,7 +54,7 @@ TEST_CASE_METHOD(LoopTest, "with_task_group returns what its body returned, when
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "a task of a group may create others, also when the body has ended") {
+TEST_CASE_METHOD(InVirtualTime<>, "a task of a group may create others, also when the body has ended") {
   run([] {
     int count = 0;
     std::function<void(TaskGroup&, int)> branch = [&](TaskGroup& group, int depth) {
@@ -67,7 +67,7 @@ TEST_CASE_METHOD(LoopTest, "a task of a group may create others, also when the b
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "a task of a group gives its result, and has the options that it was given") {
+TEST_CASE_METHOD(InVirtualTime<>, "a task of a group gives its result, and has the options that it was given") {
   run([] {
     with_task_group([](TaskGroup& group) {
       const auto task = group.create_task(TaskOptions{.name = "crawl"}, [] { return 3; });
@@ -77,7 +77,8 @@ TEST_CASE_METHOD(LoopTest, "a task of a group gives its result, and has the opti
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "the first failure cancels the siblings and the body, and is thrown when all have ended") {
+TEST_CASE_METHOD(InVirtualTime<>,
+                 "the first failure cancels the siblings and the body, and is thrown when all have ended") {
   run([] {
     Trace trace;
     const auto body = [&](TaskGroup& group) {
@@ -92,7 +93,8 @@ TEST_CASE_METHOD(LoopTest, "the first failure cancels the siblings and the body,
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "all failures are in the ExceptionGroup, and those of groups within it can be visited") {
+TEST_CASE_METHOD(InVirtualTime<>,
+                 "all failures are in the ExceptionGroup, and those of groups within it can be visited") {
   run([] {
     const auto body = [](TaskGroup& group) {
       group.create_task([] { throw Boom("first"); });
@@ -125,7 +127,7 @@ TEST_CASE("an ExceptionGroup of nothing is an error") {
   CHECK_THROWS_AS(ExceptionGroup("nothing", {}), std::invalid_argument);
 }
 
-TEST_CASE_METHOD(LoopTest, "a body that throws cancels the tasks; what it throws is in the ExceptionGroup") {
+TEST_CASE_METHOD(InVirtualTime<>, "a body that throws cancels the tasks; what it throws is in the ExceptionGroup") {
   run([] {
     Trace trace;
     const auto body = [&](TaskGroup& group) {
@@ -138,14 +140,14 @@ TEST_CASE_METHOD(LoopTest, "a body that throws cancels the tasks; what it throws
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "a failure that the body was waiting for is in the ExceptionGroup once") {
+TEST_CASE_METHOD(InVirtualTime<>, "a failure that the body was waiting for is in the ExceptionGroup once") {
   run([] {
     const auto body = [](TaskGroup& group) { await(group.create_task([] { throw Boom(); })); };
     CHECK(what_of([&] { with_task_group(body); }) == "failures in a task group (1): boom");
   });
 }
 
-TEST_CASE_METHOD(LoopTest,
+TEST_CASE_METHOD(InVirtualTime<>,
                  "a task of a group that is cancelled is no failure, nor is what its cancellation has cancelled") {
   run([] {
     with_task_group([](TaskGroup& group) {
@@ -176,7 +178,7 @@ TEST_CASE_METHOD(LoopTest,
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "a group that ends, or has ended, takes no more tasks") {
+TEST_CASE_METHOD(InVirtualTime<>, "a group that ends, or has ended, takes no more tasks") {
   run([] {
     const auto refused = [](TaskGroup& group) { CHECK_THROWS_AS(group.create_task([] {}), InvalidStateError); };
     const auto body = [&](TaskGroup& group) {
@@ -196,7 +198,7 @@ TEST_CASE_METHOD(LoopTest, "a group that ends, or has ended, takes no more tasks
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "group.cancel() ends tasks and body early, and that is no error") {
+TEST_CASE_METHOD(InVirtualTime<>, "group.cancel() ends tasks and body early, and that is no error") {
   run([] {
     Trace trace;
     with_task_group([&](TaskGroup& group) {
@@ -231,7 +233,7 @@ TEST_CASE_METHOD(LoopTest, "group.cancel() ends tasks and body early, and that i
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "a failure while a group ends early is thrown all the same") {
+TEST_CASE_METHOD(InVirtualTime<>, "a failure while a group ends early is thrown all the same") {
   run([] {
     const auto body = [](TaskGroup& group) {
       group.create_task([] {
@@ -248,7 +250,7 @@ TEST_CASE_METHOD(LoopTest, "a failure while a group ends early is thrown all the
   });
 }
 
-TEST_CASE_METHOD(LoopTest,
+TEST_CASE_METHOD(InVirtualTime<>,
                  "a cancellation from outside reaches the body and the tasks, and comes out when all have ended") {
   run([] {
     Trace trace;
@@ -276,7 +278,7 @@ TEST_CASE_METHOD(LoopTest,
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "a failure wins over a cancellation from outside, which comes at the next park") {
+TEST_CASE_METHOD(InVirtualTime<>, "a failure wins over a cancellation from outside, which comes at the next park") {
   run([] {
     Trace trace;
     auto task = create_task([&] {
@@ -303,7 +305,7 @@ TEST_CASE_METHOD(LoopTest, "a failure wins over a cancellation from outside, whi
   });
 }
 
-TEST_CASE_METHOD(LoopTest,
+TEST_CASE_METHOD(InVirtualTime<>,
                  "a result that no cancellation has cut short wins, and the cancellation comes at the next park") {
   run([] {
     Trace trace;
@@ -327,7 +329,7 @@ TEST_CASE_METHOD(LoopTest,
   });
 }
 
-TEST_CASE_METHOD(LoopTest,
+TEST_CASE_METHOD(InVirtualTime<>,
                  "a failure and a cancellation from outside together end the task as cancelled if nobody catches") {
   run([] {
     auto task = create_task([] {
@@ -349,7 +351,8 @@ TEST_CASE_METHOD(LoopTest,
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "whoever awaits a task of a group cancels it, for the group does not count as waiting") {
+TEST_CASE_METHOD(InVirtualTime<>,
+                 "whoever awaits a task of a group cancels it, for the group does not count as waiting") {
   run([] {
     with_task_group([](TaskGroup& group) {
       auto task = group.create_task([] { sleep(1h); });
@@ -359,7 +362,7 @@ TEST_CASE_METHOD(LoopTest, "whoever awaits a task of a group cancels it, for the
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "KeyboardInterrupt ends a group and comes out alone; other failures are reported") {
+TEST_CASE_METHOD(InVirtualTime<>, "KeyboardInterrupt ends a group and comes out alone; other failures are reported") {
   run([] {
     const auto by_task = [](TaskGroup& group) {
       group.create_task([] { throw KeyboardInterrupt(); });
@@ -376,7 +379,7 @@ TEST_CASE_METHOD(LoopTest, "KeyboardInterrupt ends a group and comes out alone; 
   CHECK(describe(reports[0].exception) == "reported");
 }
 
-TEST_CASE_METHOD(LoopTest, "groups may be nested to any depth, and be cancelled all at once") {
+TEST_CASE_METHOD(InVirtualTime<>, "groups may be nested to any depth, and be cancelled all at once") {
   run([] {
     std::function<void(int)> nest = [&](int left) {
       with_task_group([&](TaskGroup& group) {
@@ -394,7 +397,7 @@ TEST_CASE_METHOD(LoopTest, "groups may be nested to any depth, and be cancelled 
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "a limit within a group, and a group within a limit, know their own cancellations") {
+TEST_CASE_METHOD(InVirtualTime<>, "a limit within a group, and a group within a limit, know their own cancellations") {
   run([] {
     Trace trace;
     CHECK_THROWS_AS(with_timeout(1ms,
@@ -415,7 +418,7 @@ TEST_CASE_METHOD(LoopTest, "a limit within a group, and a group within a limit, 
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "start() waits until the task says that it has started, and gives what that says") {
+TEST_CASE_METHOD(InVirtualTime<>, "start() waits until the task says that it has started, and gives what that says") {
   run([] {
     Trace trace;
     with_task_group([&](TaskGroup& group) {
@@ -433,7 +436,8 @@ TEST_CASE_METHOD(LoopTest, "start() waits until the task says that it has starte
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "what a task throws before it has started is thrown by start(), and the group goes on") {
+TEST_CASE_METHOD(InVirtualTime<>,
+                 "what a task throws before it has started is thrown by start(), and the group goes on") {
   run([] {
     with_task_group([](TaskGroup& group) {
       CHECK_THROWS_AS(group.start<int>([](TaskStatus<int>) { sleep(0s), throw Boom(); }), Boom);
@@ -451,7 +455,7 @@ TEST_CASE_METHOD(LoopTest, "what a task throws before it has started is thrown b
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "cancelling who waits in start() cancels the task, and waits for its end") {
+TEST_CASE_METHOD(InVirtualTime<>, "cancelling who waits in start() cancels the task, and waits for its end") {
   run([] {
     for (const int passes : {1, 2, 3}) {  // before the task's first step, too
       Trace trace;
@@ -469,6 +473,6 @@ TEST_CASE_METHOD(LoopTest, "cancelling who waits in start() cancels the task, an
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "with_task_group outside a task throws InvalidStateError") {
+TEST_CASE_METHOD(InVirtualTime<>, "with_task_group outside a task throws InvalidStateError") {
   CHECK_THROWS_AS(with_task_group([](TaskGroup&) {}), InvalidStateError);
 }

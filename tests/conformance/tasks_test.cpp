@@ -156,7 +156,7 @@ TEST_CASE_METHOD(LoopTest, "a callable and its arguments are destroyed before an
   CHECK(trace.size() == 3);
 }
 
-TEST_CASE_METHOD(LoopTest, "a running task needs no handle: the loop owns it") {
+TEST_CASE_METHOD(InVirtualTime<>, "a running task needs no handle: the loop owns it") {
   Trace trace;
   create_task([&] {
     Future<> future;
@@ -168,7 +168,7 @@ TEST_CASE_METHOD(LoopTest, "a running task needs no handle: the loop owns it") {
   CHECK(trace == Trace{"ended"});
 }
 
-TEST_CASE_METHOD(LoopTest, "a handle may be dropped on a foreign thread while the task runs") {
+TEST_CASE_METHOD(InVirtualTime<>, "a handle may be dropped on a foreign thread while the task runs") {
   run([&] {
     std::optional<Task<int>> task(create_task([] {
       sleep(2ms);
@@ -273,7 +273,8 @@ TEST_CASE_METHOD(LoopTest, "sleep never ends early; a negative delay is zero") {
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "sleepers wake in the order of their time, and equal ones in the order in which they came") {
+TEST_CASE_METHOD(InVirtualTime<>,
+                 "sleepers wake in the order of their time, and equal ones in the order in which they came") {
   Trace trace;
   run([&] {
     std::vector<Task<>> tasks;
@@ -294,7 +295,7 @@ TEST_CASE_METHOD(LoopTest, "sleepers wake in the order of their time, and equal 
   CHECK(trace == Trace{"early", "late"});
 }
 
-TEST_CASE_METHOD(LoopTest, "a sleeper goes on behind the timers that are due together with its own") {
+TEST_CASE_METHOD(InVirtualTime<>, "a sleeper goes on behind the timers that are due together with its own") {
   Trace trace;
   run([&] {
     auto task = create_task([&] {

@@ -11,7 +11,7 @@
 using namespace tulp;
 using namespace tulp::test;
 
-TEST_CASE_METHOD(LoopTest, "with_timeout returns what its function returns in time") {
+TEST_CASE_METHOD(InVirtualTime<>, "with_timeout returns what its function returns in time") {
   run([] {
     CHECK(with_timeout(1h, [] { return 5; }) == 5);
     CHECK(with_timeout(Duration::max(), [] { return std::string("no limit"); }) == "no limit");
@@ -22,7 +22,7 @@ TEST_CASE_METHOD(LoopTest, "with_timeout returns what its function returns in ti
   });
 }
 
-TEST_CASE_METHOD(LoopTest,
+TEST_CASE_METHOD(InVirtualTime<>,
                  "with_timeout cancels its function when the limit has passed, not before, and throws TimeoutError") {
   run([&] {
     const TimePoint start = loop().time();
@@ -45,7 +45,7 @@ TEST_CASE_METHOD(LoopTest,
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "a limit that is zero or negative has passed at the first park") {
+TEST_CASE_METHOD(InVirtualTime<>, "a limit that is zero or negative has passed at the first park") {
   run([] {
     CHECK_THROWS_AS(with_timeout(0s, [] { sleep(1h); }), TimeoutError);
     CHECK_THROWS_AS(with_timeout(-1h, [] { sleep(1h); }), TimeoutError);
@@ -53,7 +53,7 @@ TEST_CASE_METHOD(LoopTest, "a limit that is zero or negative has passed at the f
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "what the function throws passes through") {
+TEST_CASE_METHOD(InVirtualTime<>, "what the function throws passes through") {
   run([] {
     CHECK_THROWS_AS(with_timeout(1h, [] { throw Boom(); }), Boom);
     // Also if it is its answer to the cancellation.
@@ -71,7 +71,7 @@ TEST_CASE_METHOD(LoopTest, "what the function throws passes through") {
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "a function that answers the cancellation with a value has that result") {
+TEST_CASE_METHOD(InVirtualTime<>, "a function that answers the cancellation with a value has that result") {
   run([] {
     CHECK(with_timeout(1ms, [] {
             try {
@@ -85,7 +85,7 @@ TEST_CASE_METHOD(LoopTest, "a function that answers the cancellation with a valu
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "a cancellation from outside is no timeout") {
+TEST_CASE_METHOD(InVirtualTime<>, "a cancellation from outside is no timeout") {
   run([] {
     auto task = create_task([] { with_timeout(1h, [] { sleep(1h); }); });
     let_others_run();
@@ -95,7 +95,7 @@ TEST_CASE_METHOD(LoopTest, "a cancellation from outside is no timeout") {
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "a cancellation from outside together with a timeout stays a cancellation") {
+TEST_CASE_METHOD(InVirtualTime<>, "a cancellation from outside together with a timeout stays a cancellation") {
   run([] {
     auto task = create_task([] {
       with_timeout(1ms, [] {
@@ -112,7 +112,7 @@ TEST_CASE_METHOD(LoopTest, "a cancellation from outside together with a timeout 
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "of nested limits the one that passed throws") {
+TEST_CASE_METHOD(InVirtualTime<>, "of nested limits the one that passed throws") {
   run([] {
     Trace trace;
     CHECK_THROWS_AS(with_timeout(1ms,
@@ -150,7 +150,7 @@ TEST_CASE_METHOD(LoopTest, "of nested limits the one that passed throws") {
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "a limit cancels the task that is waited for, and waits for its cleanup") {
+TEST_CASE_METHOD(InVirtualTime<>, "a limit cancels the task that is waited for, and waits for its cleanup") {
   run([] {
     Trace trace;
     auto child = create_task([&] {
@@ -169,7 +169,7 @@ TEST_CASE_METHOD(LoopTest, "a limit cancels the task that is waited for, and wai
   });
 }
 
-TEST_CASE_METHOD(LoopTest,
+TEST_CASE_METHOD(InVirtualTime<>,
                  "a result that was there in time is returned, though the limit passed before the task could run") {
   run([&] {
     Future<int> future;
@@ -185,7 +185,8 @@ TEST_CASE_METHOD(LoopTest,
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "no CancelledError of a limit is left over in a task that swallowed a cancellation before") {
+TEST_CASE_METHOD(InVirtualTime<>,
+                 "no CancelledError of a limit is left over in a task that swallowed a cancellation before") {
   run([&] {
     Future<int> future;
     auto task = create_task([&] {
@@ -204,7 +205,7 @@ TEST_CASE_METHOD(LoopTest, "no CancelledError of a limit is left over in a task 
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "a limit that passes together with the sleep that it limits has passed") {
+TEST_CASE_METHOD(InVirtualTime<>, "a limit that passes together with the sleep that it limits has passed") {
   run([&] {
     auto task = create_task([] { CHECK_THROWS_AS(with_timeout(1ms, [] { sleep(1ms); }), TimeoutError); });
     let_others_run();
@@ -213,13 +214,13 @@ TEST_CASE_METHOD(LoopTest, "a limit that passes together with the sleep that it 
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "with_timeout outside a task throws InvalidStateError") {
+TEST_CASE_METHOD(InVirtualTime<>, "with_timeout outside a task throws InvalidStateError") {
   CHECK_THROWS_AS(with_timeout(1h, [] { return 1; }), InvalidStateError);
   loop().call_soon([] { CHECK_THROWS_AS(with_timeout(1h, [] { return 1; }), InvalidStateError); });
   run_once();
 }
 
-TEST_CASE_METHOD(LoopTest, "an exception out of with_timeout takes its timer away") {
+TEST_CASE_METHOD(InVirtualTime<>, "an exception out of with_timeout takes its timer away") {
   run([&] {
     CHECK_THROWS_AS(with_timeout(1h, [] { throw Boom(); }), Boom);
     with_timeout(1h, [] {});
@@ -229,7 +230,7 @@ TEST_CASE_METHOD(LoopTest, "an exception out of with_timeout takes its timer awa
   });
 }
 
-TEST_CASE_METHOD(LoopTest,
+TEST_CASE_METHOD(InVirtualTime<>,
                  "a deadline is a time of the loop's clock, and one that has passed is over at the first park") {
   run([&] {
     const TimePoint deadline = loop().time() + 2ms;
@@ -240,7 +241,7 @@ TEST_CASE_METHOD(LoopTest,
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "a function that takes a Timeout& sees when its time is over, and whether it is") {
+TEST_CASE_METHOD(InVirtualTime<>, "a function that takes a Timeout& sees when its time is over, and whether it is") {
   run([&] {
     const TimePoint deadline = loop().time() + 1h;
     with_timeout(deadline, [&](Timeout& timeout) {
@@ -263,7 +264,7 @@ TEST_CASE_METHOD(LoopTest, "a function that takes a Timeout& sees when its time 
   });
 }
 
-TEST_CASE_METHOD(LoopTest,
+TEST_CASE_METHOD(InVirtualTime<>,
                  "a limit can be moved from inside, to a later time, an earlier one, never, or one that has passed") {
   run([&] {
     const int value = with_timeout(1ms, [&](Timeout& timeout) {
@@ -293,7 +294,7 @@ TEST_CASE_METHOD(LoopTest,
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "TimeoutError names the limit, also one that was moved") {
+TEST_CASE_METHOD(InVirtualTime<>, "TimeoutError names the limit, also one that was moved") {
   run([&] {
     CHECK_THROWS_WITH(with_timeout(1ms, [] { sleep(1h); }), "timed out after 0.001 s");
     const auto body = [&](Timeout& timeout) {
@@ -304,7 +305,8 @@ TEST_CASE_METHOD(LoopTest, "TimeoutError names the limit, also one that was move
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "a limit within cleanup cuts the cleanup short, and the cancellation from outside goes on") {
+TEST_CASE_METHOD(InVirtualTime<>,
+                 "a limit within cleanup cuts the cleanup short, and the cancellation from outside goes on") {
   run([] {
     Trace trace;
     auto task = create_task([&] {
@@ -327,7 +329,7 @@ TEST_CASE_METHOD(LoopTest, "a limit within cleanup cuts the cleanup short, and t
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "limits may be nested deeply; of those that are over at once the outermost throws") {
+TEST_CASE_METHOD(InVirtualTime<>, "limits may be nested deeply; of those that are over at once the outermost throws") {
   run([] {
     int expired_count = 0;
     std::function<void(int)> nest = [&](int left) {

@@ -22,7 +22,8 @@ void cancel_all(const std::vector<H>& tasks) {
 
 }  // namespace
 
-TEST_CASE_METHOD(LoopTest, "wait returns when all are done, and tells done from pending, each once and in order") {
+TEST_CASE_METHOD(InVirtualTime<>,
+                 "wait returns when all are done, and tells done from pending, each once and in order") {
   run([] {
     const std::vector tasks{number_after(2ms, 1), number_after(1ms, 2)};
     const auto [done, pending] = wait(std::vector{tasks[0], tasks[1], tasks[0]});
@@ -33,7 +34,7 @@ TEST_CASE_METHOD(LoopTest, "wait returns when all are done, and tells done from 
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "wait with FIRST_COMPLETED returns with the first, and cancels none of the others") {
+TEST_CASE_METHOD(InVirtualTime<>, "wait with FIRST_COMPLETED returns with the first, and cancels none of the others") {
   run([] {
     std::vector tasks{number_after(1h, 1), number_after(1ms, 2), number_after(2h, 3)};
     const auto [done, pending] = wait(tasks, {.return_when = FIRST_COMPLETED});
@@ -45,7 +46,8 @@ TEST_CASE_METHOD(LoopTest, "wait with FIRST_COMPLETED returns with the first, an
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "wait with FIRST_EXCEPTION returns with the first failure, which a cancellation is not") {
+TEST_CASE_METHOD(InVirtualTime<>,
+                 "wait with FIRST_EXCEPTION returns with the first failure, which a cancellation is not") {
   run([] {
     auto cancelled = number_after(1h, 1);
     auto failing = create_task([]() -> int { sleep(2ms), throw Boom(); });
@@ -62,7 +64,7 @@ TEST_CASE_METHOD(LoopTest, "wait with FIRST_EXCEPTION returns with the first fai
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "wait with a timeout returns what there is by then, and throws nothing") {
+TEST_CASE_METHOD(InVirtualTime<>, "wait with a timeout returns what there is by then, and throws nothing") {
   run([&] {
     const TimePoint start = loop().time();
     const auto [done, pending] = wait(std::vector{number_after(1ms, 1), number_after(1h, 2)}, {.timeout = 20ms});
@@ -74,12 +76,12 @@ TEST_CASE_METHOD(LoopTest, "wait with a timeout returns what there is by then, a
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "wait looks at no result: an error that nobody asks for is reported") {
+TEST_CASE_METHOD(InVirtualTime<>, "wait looks at no result: an error that nobody asks for is reported") {
   run([] { wait(std::vector{create_task([] { throw Boom(); })}, {.return_when = FIRST_EXCEPTION}); });
   CHECK(take_reports().size() == 1);
 }
 
-TEST_CASE_METHOD(LoopTest, "wait lets others run once even if all are done") {
+TEST_CASE_METHOD(InVirtualTime<>, "wait lets others run once even if all are done") {
   run([&] {
     Future<> done;
     done.set_result();
@@ -90,7 +92,7 @@ TEST_CASE_METHOD(LoopTest, "wait lets others run once even if all are done") {
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "wait takes tasks of any type") {
+TEST_CASE_METHOD(InVirtualTime<>, "wait takes tasks of any type") {
   run([] {
     auto number = number_after(1ms, 1);
     auto nothing = create_task([] { sleep(0s); });
@@ -100,7 +102,7 @@ TEST_CASE_METHOD(LoopTest, "wait takes tasks of any type") {
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "a cancelled wait leaves its futures alone") {
+TEST_CASE_METHOD(InVirtualTime<>, "a cancelled wait leaves its futures alone") {
   run([] {
     auto task = number_after(1h, 1);
     auto waiting = create_task([=] { wait(std::vector{task}); });
@@ -113,7 +115,8 @@ TEST_CASE_METHOD(LoopTest, "a cancelled wait leaves its futures alone") {
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "wait for nothing is an error, and so is one outside a task or for another loop's future") {
+TEST_CASE_METHOD(InVirtualTime<>,
+                 "wait for nothing is an error, and so is one outside a task or for another loop's future") {
   const auto other = new_event_loop();
   CHECK_THROWS_AS(wait(std::vector{Future<>()}), InvalidStateError);
   run([&] {
@@ -122,7 +125,7 @@ TEST_CASE_METHOD(LoopTest, "wait for nothing is an error, and so is one outside 
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "as_completed gives the futures that it was given in the order of their ends") {
+TEST_CASE_METHOD(InVirtualTime<>, "as_completed gives the futures that it was given in the order of their ends") {
   run([] {
     std::vector tasks{number_after(3ms, 3), number_after(1ms, 1), number_after(2ms, 2)};
     tasks.push_back(tasks[0]);
@@ -134,7 +137,7 @@ TEST_CASE_METHOD(LoopTest, "as_completed gives the futures that it was given in 
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "as_completed can be left early, and those that are left run on") {
+TEST_CASE_METHOD(InVirtualTime<>, "as_completed can be left early, and those that are left run on") {
   run([] {
     bool ran = false;
     const std::vector tasks{create_task([&] { sleep(2ms), ran = true; }), create_task([] { sleep(1ms); })};
@@ -147,7 +150,8 @@ TEST_CASE_METHOD(LoopTest, "as_completed can be left early, and those that are l
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "the time of as_completed is for all of them, and what had ended by then still comes") {
+TEST_CASE_METHOD(InVirtualTime<>,
+                 "the time of as_completed is for all of them, and what had ended by then still comes") {
   run([&] {
     const std::vector tasks{number_after(1ms, 1), number_after(1h, 2)};
     int count = 0;
@@ -165,7 +169,7 @@ TEST_CASE_METHOD(LoopTest, "the time of as_completed is for all of them, and wha
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "a step of as_completed that is cancelled leaves the futures alone") {
+TEST_CASE_METHOD(InVirtualTime<>, "a step of as_completed that is cancelled leaves the futures alone") {
   run([] {
     auto task = number_after(1h, 1);
     auto going = create_task([=] {
@@ -179,13 +183,13 @@ TEST_CASE_METHOD(LoopTest, "a step of as_completed that is cancelled leaves the 
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "as_completed throws InvalidStateError outside a task") {
+TEST_CASE_METHOD(InVirtualTime<>, "as_completed throws InvalidStateError outside a task") {
   Future<> future;
   auto range = as_completed(std::vector{future});
   CHECK_THROWS_AS(range.begin(), InvalidStateError);
 }
 
-TEST_CASE_METHOD(LoopTest, "a shield keeps the cancellation of who waits from what is waited for") {
+TEST_CASE_METHOD(InVirtualTime<>, "a shield keeps the cancellation of who waits from what is waited for") {
   run([] {
     auto inner = number_after(1ms, 5);
     auto waiting = create_task([=] { await(shield(inner)); });
@@ -198,7 +202,8 @@ TEST_CASE_METHOD(LoopTest, "a shield keeps the cancellation of who waits from wh
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "a shield ends as what it protects does: with the value, the error, or the cancellation") {
+TEST_CASE_METHOD(InVirtualTime<>,
+                 "a shield ends as what it protects does: with the value, the error, or the cancellation") {
   run([] {
     CHECK(await(shield(number_after(1ms, 6))) == 6);
     CHECK(*await(shield(create_task([] { return std::make_unique<int>(7); }))) == 7);
@@ -214,7 +219,7 @@ TEST_CASE_METHOD(LoopTest, "a shield ends as what it protects does: with the val
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "the failure of what a cancelled shield protects is reported") {
+TEST_CASE_METHOD(InVirtualTime<>, "the failure of what a cancelled shield protects is reported") {
   run([] {
     auto outer = shield(create_task([] { sleep(0s), throw Boom(); }));
     outer.cancel();
@@ -224,7 +229,7 @@ TEST_CASE_METHOD(LoopTest, "the failure of what a cancelled shield protects is r
   CHECK(take_reports().size() == 1);
 }
 
-TEST_CASE_METHOD(LoopTest, "wait_for gives what its future gives in time") {
+TEST_CASE_METHOD(InVirtualTime<>, "wait_for gives what its future gives in time") {
   run([] {
     CHECK(wait_for(number_after(1ms, 9), 1h) == 9);
     CHECK(wait_for(number_after(1ms, 9), Duration::max()) == 9);
@@ -235,7 +240,7 @@ TEST_CASE_METHOD(LoopTest, "wait_for gives what its future gives in time") {
   });
 }
 
-TEST_CASE_METHOD(LoopTest,
+TEST_CASE_METHOD(InVirtualTime<>,
                  "wait_for cancels its task at the limit, waits for its cleanup, and then throws TimeoutError") {
   run([] {
     Trace trace;
@@ -256,7 +261,7 @@ TEST_CASE_METHOD(LoopTest,
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "an error, or a value, that a task gives in answer to the limit of wait_for wins") {
+TEST_CASE_METHOD(InVirtualTime<>, "an error, or a value, that a task gives in answer to the limit of wait_for wins") {
   run([] {
     const auto answer = [](bool fails) {
       try {
@@ -276,7 +281,7 @@ TEST_CASE_METHOD(LoopTest, "an error, or a value, that a task gives in answer to
   });
 }
 
-TEST_CASE_METHOD(LoopTest,
+TEST_CASE_METHOD(InVirtualTime<>,
                  "wait_for with no time left gives what is there, and else cancels without letting it begin") {
   run([] {
     for (const Duration limit : {Duration::zero(), Duration(-1h)}) {
@@ -292,7 +297,7 @@ TEST_CASE_METHOD(LoopTest,
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "wait_for leaves a future alone that somebody else waits for, or that is shielded") {
+TEST_CASE_METHOD(InVirtualTime<>, "wait_for leaves a future alone that somebody else waits for, or that is shielded") {
   run([] {
     for (const Duration limit : {Duration(1ms), Duration::zero()}) {
       Future<int> shared;
@@ -307,7 +312,7 @@ TEST_CASE_METHOD(LoopTest, "wait_for leaves a future alone that somebody else wa
   });
 }
 
-TEST_CASE_METHOD(LoopTest, "wait_for outside a task throws InvalidStateError") {
+TEST_CASE_METHOD(InVirtualTime<>, "wait_for outside a task throws InvalidStateError") {
   CHECK_THROWS_AS(wait_for(Future<>(), 1s), InvalidStateError);
   CHECK_THROWS_AS(wait_for(Future<>(), 0s), InvalidStateError);
 }

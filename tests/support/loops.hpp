@@ -99,17 +99,18 @@ inline std::unique_ptr<EventLoop> make_hosted_loop() {
   return loop;
 }
 
-inline std::unique_ptr<EventLoop> make_loop(LoopOptions options) {
-  if (tested_host() != nullptr) return make_hosted_loop();
-  return is_disturbed() ? testing::new_test_loop({.loop = options}) : new_event_loop(options);
+inline std::unique_ptr<EventLoop> make_loop(LoopOptions options, testing::Time time = testing::Time::real) {
+  if (is_disturbed()) return testing::new_test_loop({.loop = options});
+  if (time == testing::Time::jumping) return testing::new_test_loop({.settle = 10ms, .loop = options});
+  return tested_host() != nullptr ? make_hosted_loop() : new_event_loop(options);
 }
 
-inline std::unique_ptr<EventLoop> make_loop(LoopKind kind) {
+inline std::unique_ptr<EventLoop> make_loop(LoopKind kind, testing::Time time = testing::Time::real) {
   switch (kind) {
-    case LoopKind::epoll: return make_loop({.selector = SelectorKind::epoll});
-    case LoopKind::poll: return make_loop({.selector = SelectorKind::poll});
-    case LoopKind::select: return make_loop({.selector = SelectorKind::select});
-    case LoopKind::io_uring: return make_loop({.selector = SelectorKind::io_uring});
+    case LoopKind::epoll: return make_loop({.selector = SelectorKind::epoll}, time);
+    case LoopKind::poll: return make_loop({.selector = SelectorKind::poll}, time);
+    case LoopKind::select: return make_loop({.selector = SelectorKind::select}, time);
+    case LoopKind::io_uring: return make_loop({.selector = SelectorKind::io_uring}, time);
     case LoopKind::foreign: break;
   }
   return std::make_unique<PollEventLoop>();
@@ -165,12 +166,13 @@ class Body {
 /// be pending, and no descriptor may be open and no stack in use that was not before.
 class LoopTest {
  public:
-  LoopTest() : LoopTest(GENERATE(from_range(loop_kinds()))) {}
-  explicit LoopTest(LoopKind kind)
+  LoopTest() : LoopTest(GENERATE(from_range(kinds()))) {}
+  explicit LoopTest(LoopKind kind, testing::Time time = testing::Time::real)
       : kind_(kind),
+        time_(time),
         info_(Catch::MessageBuilder("INFO", CATCH_INTERNAL_LINEINFO, Catch::ResultWas::Info)
               << "the loop is " << name_of(kind) << (tested_host() != nullptr ? ", in a host" : "")),
-        loop_(make_loop(kind)) {
+        loop_(make_loop(kind, time)) {
     set_event_loop(loop_.get());
     loop_->set_exception_handler([this](EventLoop&, const ExceptionContext& context) { reports_.push_back(context); });
   }
@@ -192,6 +194,7 @@ class LoopTest {
     CHECK(mapped_slab_count() == slab_count_at_start_);
   }
 
+  static std::vector<LoopKind> kinds() { return loop_kinds(); }
   LoopKind kind() const { return kind_; }
   EventLoop& loop() { return *loop_; }
 
@@ -205,7 +208,9 @@ class LoopTest {
     loop_->stop();
     loop_->run_forever();
   }
-  bool is_test_loop() const { return kind_ != LoopKind::foreign && is_disturbed(); }
+  bool is_test_loop() const {
+    return kind_ != LoopKind::foreign && (is_disturbed() || time_ == testing::Time::jumping);
+  }
   /// Lets time pass in which the loop does nothing, so that everything that is due by then is due at once.
   void let_pass(Duration time) {
     if (auto* foreign = dynamic_cast<PollEventLoop*>(loop_.get())) return foreign->advance(time);
@@ -223,9 +228,23 @@ class LoopTest {
   std::size_t fd_count_at_start_ = open_fd_count();
   std::size_t slab_count_at_start_ = mapped_slab_count();
   LoopKind kind_;
+  testing::Time time_;
   Catch::ScopedMessage info_;
   std::unique_ptr<EventLoop> loop_;
   std::vector<ExceptionContext> reports_;
+};
+
+/// A fixture for what depends on which of two things comes first, or within a limit: time jumps when there is nothing else
+/// to do, so that a busy machine changes nothing. A host's time is real: there the foreign loop stands in.
+template <class Test = LoopTest>
+class InVirtualTime : public Test {
+ public:
+  InVirtualTime() : Test(GENERATE(from_range(kinds())), testing::Time::jumping) {}
+
+ private:
+  static std::vector<LoopKind> kinds() {
+    return tested_host() != nullptr ? std::vector{LoopKind::foreign} : Test::kinds();
+  }
 };
 
 /// One pass of everything that is ready; for use inside a task.

@@ -300,7 +300,7 @@ std::string message_of(Call call) {
 class NetTest : public LoopTest {
  public:
   NetTest() = default;
-  explicit NetTest(LoopKind kind) : LoopTest(kind) {}
+  using LoopTest::LoopTest;
 
   /// Runs the loop until `done()`.
   template <class Done>
@@ -333,7 +333,9 @@ class NetTest : public LoopTest {
 /// One that looks at the system calls.
 class CallingNetTest : public NetTest {
  public:
-  CallingNetTest() : NetTest(GENERATE(from_range(calling_loop_kinds()))) {}
+  CallingNetTest() : NetTest(GENERATE(from_range(kinds()))) {}
+  using NetTest::NetTest;
+  static std::vector<LoopKind> kinds() { return calling_loop_kinds(); }
 };
 
 /// Both ends of a stream: tulp's, and a plain socket.  For use in a task.
