@@ -105,7 +105,12 @@ def main(program, loop, *names):
     complaints = [f"not played by the C++ side: {missing}"] if missing else []
     complaints += [f"{name}: there is none in Python" for name in sorted(traces.keys() - wanted.keys())]
     for name in sorted(wanted.keys() & traces.keys()):
-        complaints += judge(name, wanted[name], traces[name], loop)
+        differences = judge(name, wanted[name], traces[name], loop)
+        # A machine that stands still where a limit of a millisecond begins changes a trace, of either side, but not twice.
+        if differences and name in (again := play_in_tulp(program, loop, [name])[0]):
+            print(f"{name} is played again:", *differences, sep="\n\n")
+            differences = judge(name, wanted[name], again[name], loop)
+        complaints += differences
 
     print(*complaints, errors, sep="\n\n")
     deviations = sum(one.tulp is not None for one in wanted.values())
