@@ -21,9 +21,9 @@ inline bool park_until(Park& wait, TaskControl& me, TimePoint deadline) {
     ~Limit() { loop.stop_timer(timer); }
     EventLoop& loop;
     Timer timer;
-  } const running(me, deadline);
+  } const limit(me, deadline);
   park(wait);
-  return running.timer.is_scheduled();
+  return limit.timer.is_scheduled();
 }
 
 }  // namespace tulp::detail
