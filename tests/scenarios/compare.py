@@ -106,7 +106,7 @@ def main(program, loop, *names):
     complaints += [f"{name}: there is none in Python" for name in sorted(traces.keys() - wanted.keys())]
     for name in sorted(wanted.keys() & traces.keys()):
         differences = judge(name, wanted[name], traces[name], loop)
-        # A machine that stands still where a limit of a millisecond begins changes a trace, of either side, but not twice.
+        # A machine that stands still where a limit of a millisecond begins changes either trace, but not twice.
         if differences and name in (again := play_in_tulp(program, loop, [name])[0]):
             print(f"{name} is played again:", *differences, sep="\n\n")
             differences = judge(name, wanted[name], again[name], loop)
