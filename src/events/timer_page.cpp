@@ -1,6 +1,7 @@
 #include "events/timer_page.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace tulp {
 
@@ -9,6 +10,7 @@ void TimerPage::allocate() {
 }
 
 void TimerPage::append(const TimerEntry& entry) noexcept {
+  is_sorted_ = is_sorted_with(entry);
   see(entry);
   ++size_;
   place(end_++, entry);
@@ -16,7 +18,7 @@ void TimerPage::append(const TimerEntry& entry) noexcept {
 
 void TimerPage::remove(TimerEntry& entry) noexcept {
   entry.timer = nullptr;
-  if (--size_ == 0) end_ = 0;
+  if (--size_ == 0) end_ = first_ = 0;
 }
 
 void TimerPage::compact() noexcept {
@@ -25,14 +27,15 @@ void TimerPage::compact() noexcept {
   for (std::size_t i = 0; i < end_; ++i)
     if (entries_[i].timer != nullptr) place(kept++, entries_[i]);
   end_ = kept;
+  first_ = 0;
 }
 
 TimerKey TimerPage::move_later_half_to(TimerPage& other) noexcept {
   TimerEntry* const half = begin() + end_ / 2;
-  std::nth_element(begin(), half, end());
+  if (!is_sorted_) std::nth_element(begin(), half, end());
   const TimerKey begin_of_other = *half;
   std::for_each(half, end(), [&](const TimerEntry& entry) { other.append(entry); });
-  end_ = size_ = 0;
+  end_ = size_ = first_ = 0;
   std::for_each(begin(), half, [&](const TimerEntry& entry) { append(entry); });
   return begin_of_other;
 }
@@ -42,13 +45,32 @@ void TimerPage::move_all_to(TimerPage& other) noexcept {
   std::for_each(begin(), end(), [&](const TimerEntry& entry) {
     if (entry.timer != nullptr) other.append(entry);
   });
-  end_ = size_ = 0;
+  end_ = size_ = first_ = 0;
 }
 
-void TimerPage::make_heap() noexcept {
+void TimerPage::put_in_order() noexcept {
   compact();
   // These timers are the next to be touched, and lie anywhere: fetch them all at once, not one after the other.
   std::for_each(begin(), end(), [](const TimerEntry& entry) { __builtin_prefetch(entry.timer, 1); });
+  if (!is_sorted_) make_heap();
+}
+
+void TimerPage::push_in_order(const TimerEntry& entry) noexcept {
+  if (is_sorted_with(entry)) return append(entry);
+  if (std::exchange(is_sorted_, false)) {
+    compact();
+    make_heap();
+  }
+  push_heap(entry);
+}
+
+void TimerPage::remove_in_order(TimerEntry& entry) noexcept {
+  if (!is_sorted_) return remove_from_heap(entry);
+  remove(entry);
+  while (first_ < end_ && entries_[first_].timer == nullptr) ++first_;
+}
+
+void TimerPage::make_heap() noexcept {
   for (std::size_t i = (end_ + arity - 2) / arity; i-- > 0;) sift_down(i, TimerEntry(entries_[i]));
 }
 

@@ -1,4 +1,4 @@
-// TimerPage: up to two thousand timers, in no order or as a heap.  Floor 3, events.
+// TimerPage: up to two thousand timers, in order or not.  Floor 3, events.
 #pragma once
 #include <tulp/loop_core.hpp>
 
@@ -22,7 +22,7 @@ struct TimerEntry : TimerKey {
   Timer* timer;
 };
 
-/// Entries in no order, with holes; from make_heap() on a heap without holes, for as long as only the functions for heaps
+/// Entries with holes, in no order; from put_in_order() on the first one is known, for as long as only the functions for that
 /// are called.  Timer::position tells the page, by its number, and the entry.
 class TimerPage {
  public:
@@ -54,18 +54,20 @@ class TimerPage {
   /// Moves everything to `other`, which has the room.
   void move_all_to(TimerPage& other) noexcept;
 
-  // As a heap.
+  // In order: the entries stay as they are if they came sorted, as those of equal time limits do, and are made a heap
+  // without holes if not.
 
-  void make_heap() noexcept;
-  const TimerEntry& first() const noexcept { return entries_[0]; }
-  void push_heap(const TimerEntry& entry) noexcept;
-  void remove_from_heap(TimerEntry& entry) noexcept;
+  void put_in_order() noexcept;
+  const TimerEntry& first() const noexcept { return entries_[first_]; }
+  void push_in_order(const TimerEntry& entry) noexcept;
+  void remove_in_order(TimerEntry& entry) noexcept;
 
  private:
   static constexpr std::size_t arity = 4;  // children of a node: what one step compares lies in two cache lines
 
   TimerEntry* begin() noexcept { return entries_.get(); }
   TimerEntry* end() noexcept { return begin() + end_; }
+  bool is_sorted_with(const TimerKey& key) const noexcept { return end_ == 0 || (is_sorted_ && latest_ < key); }
   void see(const TimerKey& key) noexcept {
     if (ends_before(key)) latest_ = key;
   }
@@ -73,6 +75,9 @@ class TimerPage {
     entries_[index] = entry;
     entry.timer->position = first_position_ + index;
   }
+  void make_heap() noexcept;
+  void push_heap(const TimerEntry& entry) noexcept;
+  void remove_from_heap(TimerEntry& entry) noexcept;
   std::size_t least_child(std::size_t first_child) noexcept;
   void sift_up(std::size_t index, const TimerEntry& entry) noexcept;
   void sift_down(std::size_t index, const TimerEntry& entry) noexcept;
@@ -80,6 +85,8 @@ class TimerPage {
   std::size_t first_position_;
   std::size_t end_ = 0;                    // entries in use, holes too
   std::size_t size_ = 0;                   // timers
+  std::size_t first_ = 0;                  // in order: what lies before it is holes
+  bool is_sorted_ = true;                  // unless there is one entry only
   TimerKey latest_;                        // nothing comes after it, unless the page is empty
   std::unique_ptr<TimerEntry[]> entries_;  // not in here: pages lie side by side, for a push to find in the cache
 };

@@ -14,7 +14,7 @@ void TimerQueue::push(Timer& timer) {
   std::size_t section = section_of(entry);
   if (page_of(section).is_full()) section = make_room(section, entry);
   if (section == 0)
-    page_of(0).push_heap(entry);
+    page_of(0).push_in_order(entry);
   else
     page_of(section).append(entry);
   ++size_;
@@ -27,10 +27,10 @@ void TimerQueue::remove(Timer& timer) noexcept {
   timer.position = Timer::unscheduled;
   --size_;
   if (&page == &page_of(0)) {
-    page.remove_from_heap(entry);
+    page.remove_in_order(entry);
     if (page.size() > 0 || sections_.size() == 1) return;
     drop_section(0);
-    page_of(0).make_heap();
+    page_of(0).put_in_order();
   } else {
     page.remove(entry);
     if (page.size() >= quarter) return;
@@ -70,7 +70,7 @@ std::size_t TimerQueue::make_room(std::size_t section, const TimerKey& key) {
   page.compact();
   const TimerKey begin = page.move_later_half_to(page_of(section + 1));
   sections_[section + 1].begin = begin;
-  if (section == 0) page.make_heap();
+  if (section == 0) page.put_in_order();
   return key < begin ? section : section + 1;
 }
 

@@ -12,9 +12,9 @@ namespace tulp {
 
 /// Timers that are due at the same time come out in the order in which they were pushed.
 ///
-/// They lie in sections, a page each: a section has what is due from its begin to that of the next one.  The first is a
-/// heap; in the others nothing is in order until their turn comes, because most timers are limits that are stopped long
-/// before.  Whatever is asked touches a page or two, so a million timers make none of them slow.
+/// They lie in sections, a page each: a section has what is due from its begin to that of the next one.  Only the first is
+/// in order, and the others when their turn comes, because most timers are limits that are stopped long before.  Whatever is
+/// asked touches a page or two, so a million timers make none of them slow.
 class TimerQueue {
  public:
   bool empty() const noexcept { return size_ == 0; }

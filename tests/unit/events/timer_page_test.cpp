@@ -19,13 +19,13 @@ struct FilledPage {
     page.allocate();
     for (const auto time : times) page.append({{time, timers.size()}, &timers.emplace_back(nothing)});
   }
-  /// Takes the page apart as a heap, and gives the times.
+  /// Takes the page apart in order, and gives the times.
   std::vector<TimePoint::rep> take_all() {
-    page.make_heap();
+    page.put_in_order();
     std::vector<TimePoint::rep> times;
     while (page.size() > 0) {
       times.push_back(page.first().when);
-      page.remove_from_heap(page.entry_of(*page.first().timer));
+      page.remove_in_order(page.entry_of(*page.first().timer));
     }
     return times;
   }
@@ -52,23 +52,40 @@ TEST_CASE("a timer tells its TimerPage, and its entry there, wherever it is move
   filled.timers[1].position = Timer::unscheduled;
   filled.page.compact();
   CHECK(all_are_found());
-  filled.page.make_heap();
+  filled.page.put_in_order();
   CHECK(all_are_found());
 }
 
-TEST_CASE("a TimerPage as a heap gives its timers in order, those of one time in the order of their numbers") {
+TEST_CASE("a TimerPage in order gives its timers by time, those of one time by their numbers, however they came") {
+  const bool come_sorted = GENERATE(false, true);
+  const bool is_joined = GENERATE(false, true);  // by timers between the others
   std::mt19937 random(7);
   Times times(1000);
   std::generate(times.begin(), times.end(), [&] { return static_cast<TimePoint::rep>(random() % 200); });
+  if (come_sorted) std::sort(times.begin(), times.end());
   FilledPage filled(times);
-  filled.page.make_heap();
+  filled.page.put_in_order();
+  for (std::size_t i = 0; i < times.size(); i += 3) filled.page.remove_in_order(filled.page.entry_of(filled.timers[i]));
+  for (TimePoint::rep time = 0; is_joined && time < 200; time += 7)
+    filled.page.push_in_order({{time, 1000 + filled.timers.size()}, &filled.timers.emplace_back(nothing)});
+  const std::size_t count = filled.page.size();
   TimerKey former{-1, 0};
-  while (filled.page.size() > 0) {
+  std::size_t taken = 0;
+  for (; filled.page.size() > 0; ++taken) {
     const TimerEntry first = filled.page.first();
     if (!(former < first)) FAIL("out of order");
     former = first;
-    filled.page.remove_from_heap(filled.page.entry_of(*first.timer));
+    filled.page.remove_in_order(filled.page.entry_of(*first.timer));
   }
+  CHECK(taken == count);
+}
+
+TEST_CASE("a TimerPage that ran empty in order takes what comes next, in any order") {
+  FilledPage filled({3, 1, 2});
+  CHECK(filled.take_all() == Times{1, 2, 3});
+  for (const TimePoint::rep time : {5, 6, 4})
+    filled.page.push_in_order({{time, filled.timers.size()}, &filled.timers.emplace_back(nothing)});
+  CHECK(filled.take_all() == Times{4, 5, 6});
 }
 
 TEST_CASE("a TimerPage without order keeps holes until it is compacted, and is empty again when all have left") {

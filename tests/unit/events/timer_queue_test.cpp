@@ -121,6 +121,17 @@ TEST_CASE("a TimerQueue fills its pages with times that rise, as those of equal 
   compared.pop_all();
 }
 
+TEST_CASE("a TimerQueue keeps the order if among times that rise comes one that does not, and if some are removed") {
+  Compared compared;
+  std::mt19937 random(5);
+  for (int i = 0; i < 4 * page; ++i) {
+    compared.push(i % 1000 == 999 ? i / 2 : i);
+    if (i % 3 == 0) compared.remove(random() % compared.pushed_count());
+    if (i % 5 == 4) compared.pop();
+  }
+  compared.pop_all();
+}
+
 TEST_CASE("a TimerQueue gives memory back when timers are removed, whichever and in which order") {
   const bool are_random = GENERATE(true, false);
   CAPTURE(are_random);
