@@ -12,58 +12,103 @@
 #include <tulp/detail/intrusive_list.hpp>
 
 #include "base/forkable_mutex.hpp"
+#include "base/huge_page.hpp"
 #include "base/sanitizers.hpp"
 
 namespace tulp::detail {
 namespace {
 
 constexpr std::size_t slab_bytes = 16 * 1024;
-constexpr std::size_t most_unused_slabs = 64;  // which are kept
+constexpr std::size_t most_unused_slabs = 64;  // which keep their memory
 
-/// Blocks in one piece of memory, which is aligned to its size, so that a block's address tells the slab.
 template <std::size_t block_bytes>
-class Slab : public ListHook<Slab<block_bytes>> {
- public:
-  static constexpr std::size_t header_bytes = 64;
-  static constexpr std::size_t capacity = std::min<std::size_t>(256, (slab_bytes - header_bytes) / block_bytes);
+class SlabPage;
 
-  static Slab& of(void* block) noexcept {
-    return *reinterpret_cast<Slab*>(reinterpret_cast<std::uintptr_t>(block) & ~(slab_bytes - 1));
-  }
-  static void* operator new(std::size_t) { return ::operator new(slab_bytes, std::align_val_t(slab_bytes)); }
-  static void operator delete(void* slab) noexcept { ::operator delete(slab, std::align_val_t(slab_bytes)); }
+/// Blocks side by side, and what is known of them, which lies elsewhere: at the beginning of the page.
+template <std::size_t block_bytes>
+class alignas(64) Slab : public ListHook<Slab<block_bytes>> {
+ public:
+  static constexpr std::size_t capacity = std::min<std::size_t>(256, slab_bytes / block_bytes);
 
   Slab() noexcept {
-    static_assert(sizeof(Slab) <= header_bytes);
     for (std::size_t i = 0; i < capacity; ++i) free_[i / 64] |= bit(i);
   }
   std::size_t free_count() const noexcept { return free_count_; }
+  bool is_unused() const noexcept { return free_count_ == capacity; }
 
   /// At most `limit` blocks.  The last one is the first in memory: what is used in turn shall lie side by side.
   std::size_t take(void** into, std::size_t limit) noexcept {
-    std::size_t taken = 0;
+    has_memory = true;
+    char* const first_block = SlabPage<block_bytes>::of(this).memory_of(*this);
+    std::uint32_t taken = 0;
     for (std::size_t word = free_.size(); word-- > 0;) {
       for (; free_[word] != 0 && taken < limit; ++taken) {
         const std::size_t highest = word * 64 + static_cast<std::size_t>(std::bit_width(free_[word])) - 1;
         free_[word] ^= bit(highest);
-        into[taken] = first_block() + highest * block_bytes;
+        into[taken] = first_block + highest * block_bytes;
       }
     }
     free_count_ -= taken;
     return taken;
   }
   void give(void* block) noexcept {
-    const auto index = static_cast<std::size_t>(static_cast<char*>(block) - first_block()) / block_bytes;
+    const std::size_t index = reinterpret_cast<std::uintptr_t>(block) % slab_bytes / block_bytes;
     free_[index / 64] |= bit(index);
     ++free_count_;
   }
 
+  bool has_memory = false;
+
  private:
   static constexpr std::uint64_t bit(std::size_t index) noexcept { return std::uint64_t{1} << index % 64; }
-  char* first_block() noexcept { return reinterpret_cast<char*>(this) + header_bytes; }
 
-  std::size_t free_count_ = capacity;
+  std::uint32_t free_count_ = capacity;
   std::array<std::uint64_t, 4> free_{};  // a bit for each block
+};
+
+/// Slabs side by side.  An address in them tells the page and the slab.
+template <std::size_t block_bytes>
+class SlabPage {
+ public:
+  using Blocks = Slab<block_bytes>;
+  static constexpr std::size_t capacity = HugePage::size_bytes / slab_bytes - 1;  // the first place is this object's
+
+  static SlabPage& of(const void* address) noexcept {
+    return *reinterpret_cast<SlabPage*>(reinterpret_cast<std::uintptr_t>(address) & ~(HugePage::size_bytes - 1));
+  }
+  static Blocks& slab_of(void* block) noexcept {
+    return of(block).slabs_[reinterpret_cast<std::uintptr_t>(block) % HugePage::size_bytes / slab_bytes - 1];
+  }
+  static void* operator new(std::size_t, HugePage::Use use) { return HugePage::map(use); }
+  static void operator delete(void* page) noexcept { HugePage::unmap(page); }
+  static void operator delete(void* page, HugePage::Use) noexcept { HugePage::unmap(page); }
+
+  SlabPage() noexcept { static_assert(sizeof(SlabPage) <= slab_bytes); }
+
+  std::array<Blocks, capacity>& slabs() noexcept { return slabs_; }
+  char* memory_of(const Blocks& slab) noexcept {
+    return reinterpret_cast<char*>(this) + static_cast<std::size_t>(&slab - slabs_.data() + 1) * slab_bytes;
+  }
+  /// Gives the memory of slabs that are unused to the system, and says how many those were.
+  std::size_t give_back_unused() noexcept {
+    std::size_t count = 0;
+    for (std::size_t begin = 0, end; begin < capacity; begin = end) {
+      for (end = begin; end < capacity && slabs_[end].is_unused() && slabs_[end].has_memory; ++end)
+        slabs_[end].has_memory = false;
+      if (end == begin) {
+        ++end;
+      } else {
+        HugePage::give_back(memory_of(slabs_[begin]), (end - begin) * slab_bytes);
+        count += end - begin;
+      }
+    }
+    return count;
+  }
+
+  std::size_t used_count = 0;  // of its slabs
+
+ private:
+  std::array<Blocks, capacity> slabs_;
 };
 
 /// What no thread has at hand.
@@ -72,6 +117,7 @@ class Depot {
  public:
   static constexpr std::size_t batch = 256;  // what changes hands at a time
   using Blocks = Slab<block_bytes>;
+  using Page = SlabPage<block_bytes>;
 
   /// One for the process.  It is not destroyed, because callbacks may end at the very end.
   static Depot& get() {
@@ -90,6 +136,7 @@ class Depot {
     }
     if (partly_used_.empty()) add_slab();
     Blocks& slab = partly_used_.back();
+    if (!slab.has_memory) ++with_memory_count_;
     const std::size_t taken = slab.take(into, batch);
     free_count_ -= taken;
     if (slab.free_count() == 0) slab.unlink();
@@ -108,7 +155,7 @@ class Depot {
 
   std::size_t total_bytes() noexcept {
     const std::lock_guard lock(mutex_);
-    return slab_count_ * slab_bytes;
+    return with_memory_count_ * slab_bytes;
   }
 
  private:
@@ -118,42 +165,60 @@ class Depot {
 
   /// Whether most of a lot of memory is free, so that no block should keep its slab from being given up.
   bool is_after_burst() const noexcept {
-    return slab_count_ > most_unused_slabs && free_count_ > slab_count_ * Blocks::capacity / 2;
+    return used_slab_count_ > most_unused_slabs && free_count_ > used_slab_count_ * Blocks::capacity / 2;
   }
 
   void add_slab() {
-    if (unused_.empty()) {
-      unused_.push_back(*new Blocks);
-      ++unused_count_;
-      ++slab_count_;
-      free_count_ += Blocks::capacity;
-    }
+    if (unused_.empty()) add_page();
     Blocks& slab = unused_.back();
     slab.unlink();
-    --unused_count_;
+    if (Page::of(&slab).used_count++ == 0) --unused_page_count_;
+    ++used_slab_count_;
+    free_count_ += Blocks::capacity;
     partly_used_.push_back(slab);
+  }
+
+  /// The first is not a huge one: most programs need a part of it.
+  void add_page() {
+    Page& page = *new (page_count_ == 0 ? HugePage::Use::partly : HugePage::Use::wholly) Page;
+    for (std::size_t i = Page::capacity; i-- > 0;) unused_.push_back(page.slabs()[i]);  // the last is used first
+    ++page_count_;
+    ++unused_page_count_;
   }
 
   void give_to_slabs(void* const* blocks, std::size_t count) noexcept {
     free_count_ += count;
     std::for_each_n(blocks, count, [&](void* block) {
-      Blocks& slab = Blocks::of(block);
+      Blocks& slab = Page::slab_of(block);
       if (slab.free_count() == 0) partly_used_.push_back(slab);
       slab.give(block);
-      if (slab.free_count() == Blocks::capacity) end_use_of(slab);
+      if (slab.is_unused()) end_use_of(slab);
     });
   }
 
   void end_use_of(Blocks& slab) noexcept {
     slab.unlink();
-    if (unused_count_ < most_unused_slabs) {
-      unused_.push_back(slab);
-      ++unused_count_;
-    } else {
-      delete &slab;
-      --slab_count_;
-      free_count_ -= Blocks::capacity;
+    unused_.push_back(slab);
+    --used_slab_count_;
+    free_count_ -= Blocks::capacity;
+    Page& page = Page::of(&slab);
+    --page.used_count;
+    if (page.used_count == 0 && unused_page_count_++ > 0) return drop(page);
+    // A few slabs in use keep their page, but not the memory of all the others.
+    const bool is_time = page.used_count == 0 || page.used_count == 4 || page.used_count == 32;
+    if (is_time && with_memory_count_ - used_slab_count_ > most_unused_slabs)
+      with_memory_count_ -= page.give_back_unused();
+  }
+
+  /// One page that is unused is kept, lest the one at the edge go and come again and again.
+  void drop(Page& page) noexcept {
+    for (Blocks& slab : page.slabs()) {
+      slab.unlink();
+      if (slab.has_memory) --with_memory_count_;
     }
+    --page_count_;
+    --unused_page_count_;
+    delete &page;
   }
 
   ForkableMutex mutex_;
@@ -161,9 +226,11 @@ class Depot {
   std::size_t batch_count_ = 0;
   IntrusiveList<Blocks> partly_used_;
   IntrusiveList<Blocks> unused_;
-  std::size_t unused_count_ = 0;
-  std::size_t slab_count_ = 0;
-  std::size_t free_count_ = 0;  // of blocks in slabs
+  std::size_t page_count_ = 0;
+  std::size_t unused_page_count_ = 0;  // of whose slabs none is used
+  std::size_t used_slab_count_ = 0;
+  std::size_t with_memory_count_ = 0;  // of slabs
+  std::size_t free_count_ = 0;         // of blocks in slabs that are used
 };
 
 }  // namespace

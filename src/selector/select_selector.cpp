@@ -17,7 +17,7 @@
 namespace tulp {
 namespace {
 
-constexpr int capacity = FD_SETSIZE;
+constexpr int descriptor_limit = FD_SETSIZE;
 
 class SelectSelector final : public Selector {
  public:
@@ -30,8 +30,8 @@ class SelectSelector final : public Selector {
   void add(int fd, Interest interest, Trigger, std::uint64_t token) override {
     check_watchable(fd, "select");
     const std::string operation = "select of descriptor " + std::to_string(fd);
-    if (fd >= capacity)
-      throw_os_error(EMFILE, operation + " (it holds only those below " + std::to_string(capacity) + ")");
+    if (fd >= descriptor_limit)
+      throw_os_error(EMFILE, operation + " (it holds only those below " + std::to_string(descriptor_limit) + ")");
     if (is_in(watched_, fd)) throw_os_error(EEXIST, operation);
     FD_SET(fd, &watched_);
     if (fd >= end_) end_ = fd + 1;
@@ -100,7 +100,7 @@ class SelectSelector final : public Selector {
     }
   }
 
-  bool is_watched(int fd) const noexcept { return fd >= 0 && fd < capacity && is_in(watched_, fd); }
+  bool is_watched(int fd) const noexcept { return fd >= 0 && fd < descriptor_limit && is_in(watched_, fd); }
   static bool is_in(const fd_set& set, int fd) noexcept { return FD_ISSET(fd, &set) != 0; }
   static void put(int fd, fd_set& set, bool is_member) noexcept {
     if (is_member)
@@ -110,7 +110,7 @@ class SelectSelector final : public Selector {
   }
 
   fd_set watched_, reading_, writing_;
-  std::array<std::uint64_t, capacity> tokens_{};
+  std::array<std::uint64_t, descriptor_limit> tokens_{};
   int end_ = 0;   // above the highest descriptor that is watched
   int last_ = 0;  // the one that was looked at last
 };

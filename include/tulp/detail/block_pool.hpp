@@ -8,8 +8,8 @@ namespace tulp::detail {
 
 /// Blocks of one size.  Each thread has some at hand, and exchanges them with the others by hundreds: so a thread that
 /// makes objects and one that ends them meet once in hundreds of objects, while with malloc, where memory belongs to the
-/// thread that asked for it, they would meet at each.  After a burst the memory goes back to malloc, but for a MiB and
-/// what holds the blocks that threads have at hand.
+/// thread that asked for it, they would meet at each.  After a burst the memory goes back to the system, but for some
+/// MiB and what holds the blocks that threads have at hand.
 /// Thread: any, also one that is ending.
 template <std::size_t block_bytes>
 class BlockPool {
