@@ -308,5 +308,6 @@ std::size_t BlockPool<block_bytes>::total_bytes() noexcept {
 
 template class BlockPool<64>;
 template class BlockPool<96>;
+template class BlockPool<288>;
 
 }  // namespace tulp::detail

@@ -212,7 +212,7 @@ TEST_CASE_METHOD(LoopTest, "create_task on a closed loop throws InvalidStateErro
   CHECK(held.use_count() == 1);
 }
 
-TEST_CASE_METHOD(LoopTest, "creating a task allocates once, and running, sleeping and ending allocate nothing") {
+TEST_CASE_METHOD(LoopTest, "creating a task, its running, sleeping and ending allocate nothing") {
   run([&] {
     const auto body = [] {
       let_others_run();
@@ -228,7 +228,7 @@ TEST_CASE_METHOD(LoopTest, "creating a task allocates once, and running, sleepin
     const auto ran = running.count();
     CHECK(value == 1);
     if (AllocationCount::is_counting()) {
-      CHECK(created == 1);
+      CHECK(created == 0);
       // The one keeps its timers in a map, and the other has given the memory for its own to somebody else now and then.
       const bool is_frugal =
           kind() != LoopKind::foreign && std::string_view(tested_host() ? tested_host() : "") != "asio";

@@ -46,8 +46,13 @@ class BlockPool {
 
 extern template class BlockPool<64>;
 extern template class BlockPool<96>;
+extern template class BlockPool<288>;
 
-/// Memory for a T: a block if it is small.
+/// Whether blocks of 288 bytes do not waste much: those are for tasks.
+template <class T>
+constexpr bool fits_large_block = sizeof(T) > 192 && sizeof(T) <= 288;
+
+/// Memory for a T: a block if there are some of about its size.
 template <class T>
 void* allocate_for() {
   if constexpr (alignof(T) > alignof(std::max_align_t))
@@ -56,6 +61,8 @@ void* allocate_for() {
     return BlockPool<64>::allocate();
   else if constexpr (sizeof(T) <= 96)
     return BlockPool<96>::allocate();
+  else if constexpr (fits_large_block<T>)
+    return BlockPool<288>::allocate();
   else
     return ::operator new(sizeof(T));
 }
@@ -68,6 +75,8 @@ void free_for(void* memory) noexcept {
     BlockPool<64>::free(memory);
   else if constexpr (sizeof(T) <= 96)
     BlockPool<96>::free(memory);
+  else if constexpr (fits_large_block<T>)
+    BlockPool<288>::free(memory);
   else
     ::operator delete(memory);
 }

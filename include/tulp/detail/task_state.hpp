@@ -1,5 +1,6 @@
 // TaskState: a future that a fiber fulfils.  Floor 5, tasks.
 #pragma once
+#include <tulp/detail/block_pool.hpp>
 #include <tulp/detail/future_state.hpp>
 #include <tulp/detail/task_control.hpp>
 
@@ -42,6 +43,9 @@ class TaskState final : public TaskStateOf<T, TaskControl> {
   template <class G>
   TaskState(EventLoop& loop, const TaskOptions& options, const void* created_at, G&& callable)
       : TaskStateOf<T, TaskControl>(loop, created_at, options), callable_(std::forward<G>(callable)) {}
+
+  static void* operator new(std::size_t) { return allocate_for<TaskState>(); }
+  static void operator delete(void* memory) noexcept { free_for<TaskState>(memory); }
 
  private:
   void call() override {
