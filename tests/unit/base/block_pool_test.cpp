@@ -1,14 +1,21 @@
 #include <tulp/detail/block_pool.hpp>
 
+#include <sys/mman.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <set>
 #include <thread>
 #include <vector>
 
+#include "base/sys.hpp"
 #include "support/catch.hpp"
+#include "support/net.hpp"
 
+using tulp::sys;
 using tulp::detail::BlockPool;
+using tulp::test::PatchedSystem;
 using Pool = BlockPool<64>;
 
 namespace {
@@ -61,6 +68,25 @@ TEST_CASE("what few blocks are left of a burst do not keep the memory of all") {
   for (std::size_t i = 0; i < blocks.size(); ++i)
     if (is_left(i)) Pool::free(blocks[i]);
   CHECK(Pool::total_bytes() <= before + 8 * mebibyte);
+}
+
+TEST_CASE("a BlockPool for which there is no memory throws std::bad_alloc, and goes on when there is") {
+  constexpr std::size_t many = 1'000'000;  // more than tests before this one have left
+  std::vector<void*> blocks;
+  blocks.reserve(many + 1);
+  {
+    const PatchedSystem patched;
+    sys.mmap = [](void*, size_t, int, int, int, off_t) { return errno = ENOMEM, MAP_FAILED; };
+    try {
+      while (blocks.size() < many) blocks.push_back(Pool::allocate());
+    } catch (const std::bad_alloc&) {
+    }
+  }
+  if (Pool::total_bytes() > 0) CHECK(blocks.size() < many);
+  blocks.push_back(Pool::allocate());
+  free(blocks);
+  std::sort(blocks.begin(), blocks.end());
+  CHECK(std::adjacent_find(blocks.begin(), blocks.end()) == blocks.end());
 }
 
 TEST_CASE("a BlockPool uses blocks again that another thread freed") {
