@@ -74,6 +74,8 @@ TEST_CASE("a BlockPool for which there is no memory throws std::bad_alloc, and g
   constexpr std::size_t many = 1'000'000;  // more than tests before this one have left
   std::vector<void*> blocks;
   blocks.reserve(many + 1);
+  blocks.push_back(Pool::allocate());
+  if (Pool::total_bytes() == 0) return free(blocks);
   {
     const PatchedSystem patched;
     sys.mmap = [](void*, size_t, int, int, int, off_t) { return errno = ENOMEM, MAP_FAILED; };
@@ -82,7 +84,7 @@ TEST_CASE("a BlockPool for which there is no memory throws std::bad_alloc, and g
     } catch (const std::bad_alloc&) {
     }
   }
-  if (Pool::total_bytes() > 0) CHECK(blocks.size() < many);
+  CHECK(blocks.size() < many);
   blocks.push_back(Pool::allocate());
   free(blocks);
   std::sort(blocks.begin(), blocks.end());
