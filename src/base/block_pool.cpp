@@ -92,15 +92,13 @@ class SlabPage {
   /// Gives the memory of slabs that are unused to the system, and says how many those were.
   std::size_t give_back_unused() noexcept {
     std::size_t count = 0;
-    for (std::size_t begin = 0, end; begin < capacity; begin = end) {
-      for (end = begin; end < capacity && slabs_[end].is_unused() && slabs_[end].has_memory; ++end)
-        slabs_[end].has_memory = false;
-      if (end == begin) {
-        ++end;
-      } else {
-        HugePage::give_back(memory_of(slabs_[begin]), (end - begin) * slab_bytes);
-        count += end - begin;
-      }
+    for (std::size_t begin = 0; begin < capacity; ++begin) {
+      std::size_t end = begin;
+      for (; end < capacity && slabs_[end].is_unused() && slabs_[end].has_memory; ++end) slabs_[end].has_memory = false;
+      if (end == begin) continue;
+      HugePage::give_back(memory_of(slabs_[begin]), (end - begin) * slab_bytes);
+      count += end - begin;
+      begin = end;
     }
     return count;
   }

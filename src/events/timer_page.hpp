@@ -86,7 +86,7 @@ class TimerPage {
   std::size_t end_ = 0;                    // entries in use, holes too
   std::size_t size_ = 0;                   // timers
   std::size_t first_ = 0;                  // in order: what lies before it is holes
-  bool is_sorted_ = true;                  // unless there is one entry only
+  bool is_sorted_ = true;                  // says nothing while the page is empty
   TimerKey latest_;                        // nothing comes after it, unless the page is empty
   std::unique_ptr<TimerEntry[]> entries_;  // not in here: pages lie side by side, for a push to find in the cache
 };

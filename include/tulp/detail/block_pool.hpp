@@ -48,35 +48,30 @@ extern template class BlockPool<64>;
 extern template class BlockPool<96>;
 extern template class BlockPool<288>;
 
-/// Whether blocks of 288 bytes do not waste much: those are for tasks.
-template <class T>
-constexpr bool fits_large_block = sizeof(T) > 192 && sizeof(T) <= 288;
+/// The size of the blocks for objects of `bytes`; 0 if those are malloc's.  The largest are for tasks.
+constexpr std::size_t block_bytes_for(std::size_t bytes) {
+  return bytes <= 64 ? 64 : bytes <= 96 ? 96 : bytes > 192 && bytes <= 288 ? 288 : 0;
+}
 
 /// Memory for a T: a block if there are some of about its size.
 template <class T>
 void* allocate_for() {
+  constexpr std::size_t block_bytes = block_bytes_for(sizeof(T));
   if constexpr (alignof(T) > alignof(std::max_align_t))
     return ::operator new(sizeof(T), std::align_val_t(alignof(T)));
-  else if constexpr (sizeof(T) <= 64)
-    return BlockPool<64>::allocate();
-  else if constexpr (sizeof(T) <= 96)
-    return BlockPool<96>::allocate();
-  else if constexpr (fits_large_block<T>)
-    return BlockPool<288>::allocate();
+  else if constexpr (block_bytes != 0)
+    return BlockPool<block_bytes>::allocate();
   else
     return ::operator new(sizeof(T));
 }
 
 template <class T>
 void free_for(void* memory) noexcept {
+  constexpr std::size_t block_bytes = block_bytes_for(sizeof(T));
   if constexpr (alignof(T) > alignof(std::max_align_t))
     ::operator delete(memory, std::align_val_t(alignof(T)));
-  else if constexpr (sizeof(T) <= 64)
-    BlockPool<64>::free(memory);
-  else if constexpr (sizeof(T) <= 96)
-    BlockPool<96>::free(memory);
-  else if constexpr (fits_large_block<T>)
-    BlockPool<288>::free(memory);
+  else if constexpr (block_bytes != 0)
+    BlockPool<block_bytes>::free(memory);
   else
     ::operator delete(memory);
 }
