@@ -8,6 +8,11 @@
 #include "base/sys.hpp"
 
 namespace tulp {
+namespace {
+
+constexpr int madv_collapse = 25;  // Linux 6.1; the headers of older systems do not name it
+
+}  // namespace
 
 void* HugePage::map(Use use) {
   void* const mapped =
@@ -19,6 +24,20 @@ void* HugePage::map(Use use) {
   sys.munmap(begin + before + size_bytes, size_bytes - before);
   sys.madvise(begin + before, size_bytes, use == Use::wholly ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
   return begin + before;
+}
+
+/// Where the kernel does not do it at once, it may do it later.
+void HugePage::collapse(void* page) noexcept {
+  const int kept = errno;
+  sys.madvise(page, size_bytes, MADV_HUGEPAGE);
+  sys.madvise(page, size_bytes, madv_collapse);
+  errno = kept;
+}
+
+void HugePage::split(void* page) noexcept {
+  const int kept = errno;
+  sys.madvise(page, size_bytes, MADV_NOHUGEPAGE);
+  errno = kept;
 }
 
 void HugePage::unmap(void* page) noexcept {

@@ -1,5 +1,6 @@
 // BlockPool: memory for small objects that are made on one thread and end on another.  Floor 1, base.
 #pragma once
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <new>
@@ -28,9 +29,6 @@ class BlockPool {
     cache->blocks[cache->count++] = block;
   }
 
-  /// How much memory there is, for all threads together; nothing if AddressSanitizer is to see each block.
-  static std::size_t total_bytes() noexcept;
-
  private:
   struct Cache {
     std::size_t count = 0;
@@ -46,21 +44,32 @@ class BlockPool {
 
 extern template class BlockPool<64>;
 extern template class BlockPool<96>;
-extern template class BlockPool<288>;
+extern template class BlockPool<256>;
+extern template class BlockPool<320>;
+extern template class BlockPool<640>;
 
-/// The size of the blocks for objects of `bytes`; 0 if those are malloc's.  The largest are for tasks.
+/// How much memory all pools have, for all threads together; nothing if AddressSanitizer is to see each block.
+std::size_t pooled_bytes() noexcept;
+
+/// Blocks lie side by side from the beginning of a page.
+template <std::size_t block_bytes>
+inline constexpr std::size_t block_alignment = std::min<std::size_t>(block_bytes & -block_bytes, 64);
+
+/// The size of the blocks for objects of `bytes`; 0 if those are malloc's.
 constexpr std::size_t block_bytes_for(std::size_t bytes) {
-  return bytes <= 64 ? 64 : bytes <= 96 ? 96 : bytes > 192 && bytes <= 288 ? 288 : 0;
+  if (bytes <= 96) return bytes <= 64 ? 64 : 96;
+  if (bytes <= 192 || bytes > 640) return 0;
+  return bytes <= 256 ? 256 : bytes <= 320 ? 320 : 640;
 }
 
 /// Memory for a T: a block if there are some of about its size.
 template <class T>
 void* allocate_for() {
   constexpr std::size_t block_bytes = block_bytes_for(sizeof(T));
-  if constexpr (alignof(T) > alignof(std::max_align_t))
-    return ::operator new(sizeof(T), std::align_val_t(alignof(T)));
-  else if constexpr (block_bytes != 0)
+  if constexpr (block_bytes != 0 && alignof(T) <= block_alignment<block_bytes>)
     return BlockPool<block_bytes>::allocate();
+  else if constexpr (alignof(T) > __STDCPP_DEFAULT_NEW_ALIGNMENT__)
+    return ::operator new(sizeof(T), std::align_val_t(alignof(T)));
   else
     return ::operator new(sizeof(T));
 }
@@ -68,12 +77,24 @@ void* allocate_for() {
 template <class T>
 void free_for(void* memory) noexcept {
   constexpr std::size_t block_bytes = block_bytes_for(sizeof(T));
-  if constexpr (alignof(T) > alignof(std::max_align_t))
-    ::operator delete(memory, std::align_val_t(alignof(T)));
-  else if constexpr (block_bytes != 0)
+  if constexpr (block_bytes != 0 && alignof(T) <= block_alignment<block_bytes>)
     BlockPool<block_bytes>::free(memory);
+  else if constexpr (alignof(T) > __STDCPP_DEFAULT_NEW_ALIGNMENT__)
+    ::operator delete(memory, std::align_val_t(alignof(T)));
   else
     ::operator delete(memory);
 }
+
+/// For std::allocate_shared().
+template <class T>
+struct PoolAllocator {
+  using value_type = T;
+  PoolAllocator() = default;
+  template <class U>
+  PoolAllocator(const PoolAllocator<U>&) noexcept {}
+  T* allocate(std::size_t) { return static_cast<T*>(allocate_for<T>()); }
+  void deallocate(T* memory, std::size_t) noexcept { free_for<T>(memory); }
+  bool operator==(const PoolAllocator&) const noexcept { return true; }
+};
 
 }  // namespace tulp::detail
