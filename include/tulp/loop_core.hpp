@@ -179,28 +179,28 @@ class FdWatch {
   // For the owner of the descriptor.
 
   /// Whether the direction may be ready; true at first.
-  bool may_try(Direction d) const noexcept { return side(d).may_try; }
+  bool may_try(Direction d) const noexcept { return may_try_[index(d)]; }
   /// The system call said EAGAIN.
-  void would_block(Direction d) noexcept { side(d).may_try = side(d).is_sticky = false; }
+  void would_block(Direction d) noexcept { may_try_[index(d)] = is_sticky_[index(d)] = false; }
   /// The system call moved less than it was asked to, on a kind of descriptor where that means that it is drained.
   void fell_short(Direction d) noexcept {
-    if (!side(d).is_sticky) side(d).may_try = false;
+    if (!is_sticky_[index(d)]) may_try_[index(d)] = false;
   }
-  Runnable* target(Direction d) const noexcept { return side(d).target; }
+  Runnable* target(Direction d) const noexcept { return targets_[index(d)]; }
   bool is_armed(Direction d) const noexcept {
-    return side(d).target != nullptr && !(d == Direction::read && awaits_hang_up_);
+    return targets_[index(d)] != nullptr && !(d == Direction::read && awaits_hang_up_);
   }
   /// For a watch that is to be added armed, so that it is the adding that fails if something does.
-  void arm_before_adding(Direction d, Runnable& target) noexcept { side(d).target = &target; }
+  void arm_before_adding(Direction d, Runnable& target) noexcept { targets_[index(d)] = &target; }
   /// Asks `loop` to queue `target` when `d` is ready.
   void arm(EventLoop& loop, Direction d, Runnable& target) {
     if (d == Direction::read) awaits_hang_up_ = false;
-    side(d).target = &target;
+    targets_[index(d)] = &target;
     if (!is_edge_triggered) update(loop);
   }
   void disarm(EventLoop& loop, Direction d) noexcept {
-    if (side(d).target == nullptr) return;
-    side(d).target = nullptr;
+    if (targets_[index(d)] == nullptr) return;
+    targets_[index(d)] = nullptr;
     if (!is_edge_triggered) update(loop);
   }
   /// Instead of arming to read what has come to its end: asks `loop` to queue `target` when the connection breaks, or has
@@ -210,7 +210,7 @@ class FdWatch {
   // For the loop.
 
   /// Whether hang-up and error are waited for, and nothing else of reading.
-  bool awaits_hang_up() const noexcept { return awaits_hang_up_ && side(Direction::read).target != nullptr; }
+  bool awaits_hang_up() const noexcept { return awaits_hang_up_ && targets_[index(Direction::read)] != nullptr; }
 
   /// Reports what the descriptor is ready for; queues what is armed.
   void notify(EventLoop& loop, Readiness readiness) noexcept;
@@ -226,20 +226,17 @@ class FdWatch {
   bool keeps_loop_going = true;
 
  private:
-  struct Side {
-    Runnable* target = nullptr;
-    bool may_try = true;
-    bool is_sticky = false;  // keep trying until EAGAIN, whatever a short read suggests
-  };
-  Side& side(Direction d) noexcept { return sides_[static_cast<std::size_t>(d)]; }
-  const Side& side(Direction d) const noexcept { return sides_[static_cast<std::size_t>(d)]; }
+  static std::size_t index(Direction d) noexcept { return static_cast<std::size_t>(d); }
   void notify_side(EventLoop& loop, Direction d, bool is_exceptional) noexcept;
   void update(EventLoop& loop) noexcept;
 
+  // Half a line of the cache, which each event touches.
   int fd_;
   Mode mode_;
   bool awaits_hang_up_ = false;  // the read side's target does
-  Side sides_[2];
+  bool may_try_[2] = {true, true};
+  bool is_sticky_[2] = {false, false};  // keep trying until EAGAIN, whatever a short read suggests
+  Runnable* targets_[2] = {nullptr, nullptr};
 };
 
 }  // namespace tulp

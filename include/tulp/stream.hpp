@@ -89,10 +89,11 @@ class StreamReader {
   void set_read_timeout(Duration timeout);
 
   // For the library.
-  detail::ReaderState* state() const noexcept { return state_.get(); }
+  /// Null if this was moved from.
+  detail::ReaderState* state() const noexcept;
 
  private:
-  std::unique_ptr<detail::ReaderState> state_;
+  std::shared_ptr<detail::Stream> stream_;
 };
 
 /// The lines of a reader, as readline_into() gives them: a range to go through once, whose begin() and ++ read.

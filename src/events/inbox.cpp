@@ -20,7 +20,7 @@ bool Inbox::push(Runnable& entry) noexcept {
   return true;
 }
 
-bool Inbox::take(RunQueue& queue) noexcept {
+[[gnu::hot]] bool Inbox::take(RunQueue& queue) noexcept {
   if (empty()) return false;
   move(newest_.exchange(nullptr, std::memory_order_seq_cst), queue);
   return true;

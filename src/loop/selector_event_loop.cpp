@@ -98,7 +98,7 @@ void SelectorEventLoop::iterate(RunMode mode) {
 /// Sleeps only if nothing is ready, and queues what the selector and other threads have.  After other threads have posted
 /// something it looks once more before it sleeps: they often go on, and each would have to wake a sleeping thread, which
 /// costs as much as a hundred posts.
-void SelectorEventLoop::poll(RunMode mode) {
+[[gnu::hot]] void SelectorEventLoop::poll(RunMode mode) {
   Duration timeout = was_posted_to_ || mode == RunMode::nowait ? Duration::zero() : time_to_wait();
   const bool may_be_stuck = timeout.is_never() && is_stuck();
   if (may_be_stuck) timeout = patience();
@@ -165,7 +165,7 @@ void SelectorEventLoop::report_deadlock() noexcept {
   }
 }
 
-Duration SelectorEventLoop::time_to_wait() const {
+[[gnu::hot]] Duration SelectorEventLoop::time_to_wait() const {
   if (!ready_.empty() || is_stopping_) return Duration::zero();
   if (timers_.empty() || timers_.next() == TimePoint::max()) return Duration::max();
   const TimePoint now = time();
@@ -181,9 +181,10 @@ void SelectorEventLoop::queue_due_timers() {
   }
 }
 
-void SelectorEventLoop::run_batches() {
+[[gnu::hot]] void SelectorEventLoop::run_batches() {
   batch_count_ = 0;
   if (hooks_ != nullptr) batch_limit_ = hooks_->batches_before_poll();
+  next_look_ = hooks_ != nullptr ? batch_limit_ : std::min(batch_limit_, batches_to_first_look);
   while (begin_batch()) {
     while (ready_.is_in_batch()) run(ready_.pop());
     run_deferred();
@@ -192,24 +193,27 @@ void SelectorEventLoop::run_batches() {
 
 /// The entries that are there now are the next batch; those that they add wait for the one after.  False if it is time
 /// for a poll.
-bool SelectorEventLoop::begin_batch() noexcept {
-  if (ready_.empty() || batch_count_ == batch_limit_ || (is_stopping_ && batch_count_ > 0)) return false;
-  const bool is_power_of_two = (batch_count_ & (batch_count_ - 1)) == 0;
-  if (is_power_of_two && batch_count_ >= batches_to_first_look && is_time_to_poll()) return false;
+[[gnu::hot]] bool SelectorEventLoop::begin_batch() noexcept {
+  if (ready_.empty() || (is_stopping_ && batch_count_ > 0)) return false;
+  if (batch_count_ == next_look_ && is_time_to_poll()) [[unlikely]]
+    return false;
   ++batch_count_;
   ready_.begin_batch();
   return true;
 }
 
+/// The clock is asked ever more seldom, as the batches turn out to be short.  Whoever asks after a yes gets a yes.
 bool SelectorEventLoop::is_time_to_poll() noexcept {
-  if (hooks_ != nullptr) return false;
+  if (batch_count_ == batch_limit_) return true;
   const TimePoint now = std::chrono::steady_clock::now();
   if (batch_count_ == batches_to_first_look) poll_limit_ = now + time_per_poll;
-  return now >= poll_limit_;
+  if (now >= poll_limit_) return true;
+  next_look_ = 2 * batch_count_;
+  return false;
 }
 
 /// A task that leaves may begin a batch too: so tasks hand over to each other without coming back to the loop's stack.
-Runnable* SelectorEventLoop::take_task_step() noexcept {
+[[gnu::hot]] Runnable* SelectorEventLoop::take_task_step() noexcept {
   if (debug() || (!ready_.is_in_batch() && !begin_batch())) return nullptr;
   return ready_.pop_task_step();
 }

@@ -136,6 +136,7 @@ class SelectorEventLoop final : public EventLoop {
   RunQueue ready_;
   unsigned batch_limit_ = std::numeric_limits<unsigned>::max();  // how many may run between two polls
   unsigned batch_count_ = 0;                                     // since the last poll
+  unsigned next_look_ = 0;                                       // the count at which to see whether it is time for one
   TimePoint poll_limit_{};                                       // after which there is one anyway
   bool is_stopping_ = false;
   bool may_report_deadlock_ = true;  // once

@@ -52,15 +52,6 @@ int get_option(int socket, int level, int option) noexcept {
   return sys.getsockopt(socket, level, option, &value, &size) == 0 ? value : 0;
 }
 
-ssize_t send_views(int socket, std::span<const iovec> views) noexcept {
-  if (views.size() == 1)
-    return retry_on_eintr([&] { return sys.send(socket, views[0].iov_base, views[0].iov_len, MSG_NOSIGNAL); });
-  msghdr message{};
-  message.msg_iov = const_cast<iovec*>(views.data());
-  message.msg_iovlen = views.size();
-  return retry_on_eintr([&] { return sys.sendmsg(socket, &message, MSG_NOSIGNAL); });
-}
-
 void reset_on_close(int socket) noexcept {
   const linger now{.l_onoff = 1, .l_linger = 0};
   sys.setsockopt(socket, SOL_SOCKET, SO_LINGER, &now, sizeof now);

@@ -12,6 +12,7 @@
 #include <span>
 #include <string_view>
 
+#include "base/sys.hpp"
 #include "base/unique_fd.hpp"
 
 namespace tulp::detail {
@@ -39,7 +40,14 @@ bool is_tuned(int socket, const Options& options) noexcept {
          (!options.keep_alive || get_option(socket, SOL_SOCKET, SO_KEEPALIVE) != 0);
 }
 /// As send(2), which is what one view takes: sendmsg(2) is for several.
-ssize_t send_views(int socket, std::span<const iovec> views) noexcept;
+inline ssize_t send_views(int socket, std::span<const iovec> views) noexcept {
+  if (views.size() == 1) [[likely]]
+    return retry_on_eintr([&] { return sys.send(socket, views[0].iov_base, views[0].iov_len, MSG_NOSIGNAL); });
+  msghdr message{};
+  message.msg_iov = const_cast<iovec*>(views.data());
+  message.msg_iovlen = views.size();
+  return retry_on_eintr([&] { return sys.sendmsg(socket, &message, MSG_NOSIGNAL); });
+}
 /// Lets close(2) send a reset instead of what is buffered.
 void reset_on_close(int socket) noexcept;
 /// Throws: OsError - "bind 127.0.0.1:80: Address already in use".

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "streams/reader_state.hpp"
+#include "streams/stream.hpp"
 
 namespace tulp::detail {
 
@@ -32,7 +33,7 @@ void Drain::discard() noexcept {
 }
 
 void Drain::step_aside() noexcept {
-  if (!is_aside_) reader_->stream->transport().disarm_reader();
+  if (!is_aside_) reader_->stream.transport().disarm_reader();
   is_aside_ = true;
 }
 
@@ -42,7 +43,7 @@ void Drain::go_on() noexcept {
 }
 
 void Drain::leave() noexcept {
-  reader_->stream->transport().disarm_reader();
+  reader_->stream.transport().disarm_reader();
   finish();
 }
 
@@ -56,7 +57,7 @@ void Drain::finish() noexcept {
 void Drain::run() noexcept {
   if (is_ended_) return delete this;
   if (is_over() || is_aside_) return;
-  StreamTransport& transport = reader_->stream->transport();
+  StreamTransport& transport = reader_->stream.transport();
   transport.disarm_reader();
   if (reader_->is_at_end || transport.is_closing()) return finish();
   if (!transport.may_try(Direction::read)) return wait_for_more();
@@ -65,7 +66,7 @@ void Drain::run() noexcept {
 
 /// False if it was the last one.
 bool Drain::read_piece() noexcept {
-  StreamTransport& transport = reader_->stream->transport();
+  StreamTransport& transport = reader_->stream.transport();
   const std::span<char> memory = transport.read_buffer();
   const ByteStream::Result result = transport.try_read(memory);
   switch (result.status) {
@@ -80,7 +81,7 @@ bool Drain::read_piece() noexcept {
 
 void Drain::read_what_is_there() noexcept {
   if (is_over() || is_aside_ || reader_->is_at_end) return;
-  StreamTransport& transport = reader_->stream->transport();
+  StreamTransport& transport = reader_->stream.transport();
   if (transport.is_closing()) return;
   transport.disarm_reader();
   int most_pieces = 8;  // more than any pipe holds, in case somebody writes on and on
@@ -91,7 +92,7 @@ void Drain::read_what_is_there() noexcept {
 }
 
 void Drain::wait_for_more() noexcept {
-  StreamTransport& transport = reader_->stream->transport();
+  StreamTransport& transport = reader_->stream.transport();
   if (transport.may_try(Direction::read))
     loop_.post(*this);
   else

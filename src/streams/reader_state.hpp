@@ -10,24 +10,29 @@
 
 #include "base/page.hpp"
 #include "streams/drain.hpp"
-#include "streams/stream.hpp"
 
 namespace tulp::detail {
+
+class Stream;
 
 struct ReaderState {
   /// The memory that a buffer keeps for the next read: a longest line within the usual limit, and one piece behind it.
   static constexpr std::size_t kept_bytes = 128 * 1024;
 
-  std::shared_ptr<Stream> stream;
-  std::size_t limit_bytes;
+  // What each read touches comes first.
+  bool is_at_end = false;
+  bool is_busy = false;
+  Drain* drain = nullptr;  // reads when nobody else does
   Duration timeout = Duration::max();
   std::string buffer;    // bytes that a read had to look at, and did not return
   std::size_t head = 0;  // how many of them have been consumed
-  bool is_at_end = false;
-  bool is_busy = false;
+  Stream& stream;
+  std::size_t limit_bytes;
   std::unique_ptr<Page[]> view_memory;  // for read_view()
-  Drain* drain = nullptr;               // reads when nobody else does
 
+  ReaderState(Stream& its_stream, std::size_t limit) noexcept : stream(its_stream), limit_bytes(limit) {}
+  ReaderState(const ReaderState&) = delete;
+  ReaderState& operator=(const ReaderState&) = delete;
   ~ReaderState() {
     if (drain != nullptr) drain->leave();
   }

@@ -1,9 +1,11 @@
 #include "streams/stream.hpp"
 
+#include <tulp/detail/block_pool.hpp>
+
 namespace tulp::detail {
 
 std::shared_ptr<Stream> Stream::open(EventLoop& loop, std::unique_ptr<ByteStream> bytes) {
-  auto stream = std::make_shared<Stream>();
+  auto stream = std::allocate_shared<Stream>(PoolAllocator<Stream>());
   stream->transport_ = StreamTransport::open(loop, std::move(bytes), stream);
   return stream;
 }

@@ -5,8 +5,10 @@
 
 #include <exception>
 #include <memory>
+#include <optional>
 #include <string>
 
+#include "streams/reader_state.hpp"
 #include "streams/turns.hpp"
 #include "transports/stream_transport.hpp"
 
@@ -14,12 +16,11 @@ namespace tulp::detail {
 
 class Stream;
 
-struct ReaderState;
 /// Takes what the stream's reader has received, and not given to anybody.  Throws: InvalidStateError - a task reads.
 std::string take_unread(Stream& stream);
 
 /// The protocol of a transport that is pulled: it hears of water marks and of the end.
-class Stream final : public BaseProtocol {
+class alignas(64) Stream final : public BaseProtocol {
  public:
   /// Joins a new Stream to a new transport over `bytes`.
   static std::shared_ptr<Stream> open(EventLoop& loop, std::unique_ptr<ByteStream> bytes);
@@ -42,19 +43,27 @@ class Stream final : public BaseProtocol {
   void wait_for_drain() { drained_.wait("room in the write buffer"); }
   /// Parks: until connection_lost.
   void wait_closed();
-  /// What the reader keeps; null if it is gone.
-  ReaderState* reader() const noexcept { return reader_; }
-  void set_reader(ReaderState* reader) noexcept { reader_ = reader; }
+  /// What the reader keeps; null while there is none.
+  ReaderState* reader() noexcept { return reader_ ? &*reader_ : nullptr; }
+  /// For the reader itself.
+  ReaderState& reader_state() noexcept { return *reader_; }
+  void open_reader(std::size_t limit_bytes) { reader_.emplace(*this, limit_bytes); }
+  /// A transport that is only for reading ends with its reader; others the writer closes.
+  void close_reader() {
+    reader_.reset();
+    if (!transport_->can_write()) transport_->close();
+  }
   /// One write at a time; a second one waits its turn, so that no two are mixed.
   Turns& write_turns() noexcept { return write_turns_; }
 
  private:
+  // What each read and write touches comes first.
   std::shared_ptr<StreamTransport> transport_;
-  ReaderState* reader_ = nullptr;
+  Turns write_turns_;
+  std::optional<ReaderState> reader_;
   bool is_close_called_ = false;
   bool is_closed_ = false;
   bool is_writing_paused_ = false;
-  Turns write_turns_;
   WaitQueue drained_;
   WaitQueue closed_;
 };

@@ -8,7 +8,7 @@
 #include <optional>
 #include <utility>
 
-#include "streams/reader_state.hpp"
+#include "streams/stream.hpp"
 #include "tasks/park_until.hpp"
 #include "tasks/running.hpp"
 
@@ -23,88 +23,98 @@ constexpr std::size_t piece_bytes = 64 * 1024;  // what is received at least, if
 /// One read call: refuses a second one, and bounds how long it waits.
 class Reading {
  public:
-  Reading(ReaderState& state, const char* function) : state_(state), me_(parkable_task(function)) {
-    if (state.is_busy)
-      throw InvalidStateError(std::string(function) + "() was called while another task reads from this stream");
-    state.is_busy = true;
-    if (state.drain != nullptr) state.drain->step_aside();
+  [[gnu::always_inline]] Reading(Stream& stream, const char* function)
+      : me_(parkable_task(function)), state_(stream.reader_state()), transport_(stream.transport()) {
+    if (state_.is_busy) [[unlikely]]
+      refuse(function);
+    state_.is_busy = true;
+    if (state_.drain != nullptr) [[unlikely]]
+      state_.drain->step_aside();
   }
   Reading(const Reading&) = delete;
   Reading& operator=(const Reading&) = delete;
   ~Reading() {
     state_.is_busy = false;
-    if (state_.drain != nullptr) state_.drain->go_on();
+    if (state_.drain != nullptr) [[unlikely]]
+      state_.drain->go_on();
   }
 
+  ReaderState& state() const noexcept { return state_; }
+  /// Of the loop; empty before anybody else runs.
+  std::span<char> memory() const { return transport_.read_buffer(); }
+
   /// At least one byte straight from the transport, behind those in the buffer; 0 at the end of the stream.
-  std::size_t receive(std::span<char> into) {
+  [[gnu::hot]] std::size_t receive(std::span<char> into) {
     if (state_.is_at_end) return 0;
-    StreamTransport& transport = state_.stream->transport();
     begin_operation(me_);
-    keep_time(transport);
-    for (;; wait(transport))
-      if (const auto count = try_receive(transport, into)) return *count;
+    keep_time();
+    for (;; wait())
+      if (const auto count = try_once(into)) return *count;
   }
 
   /// The same without a wait.
   std::optional<std::size_t> try_receive(std::span<char> into) {
     if (state_.is_at_end) return 0;
-    return try_receive(state_.stream->transport(), into);
+    return try_once(into);
   }
 
   void wait_readable() {
     if (state_.is_at_end) return;
-    StreamTransport& transport = state_.stream->transport();
     begin_operation(me_);
-    keep_time(transport);
-    while (!transport.is_closing() && !transport.may_try(Direction::read) && !transport.write_error()) wait(transport);
+    keep_time();
+    while (!transport_.is_closing() && !transport_.may_try(Direction::read) && !transport_.write_error()) wait();
   }
 
   /// Receives once more into the reader's buffer, where `wanted` more bytes would do; false at the end of the stream.
   bool receive_more(std::size_t wanted = 0) {
-    const std::span<char> memory = state_.stream->transport().read_buffer();
-    const std::size_t count = receive(memory.first(std::clamp(wanted, piece_bytes, memory.size())));
-    state_.keep({memory.data(), count});
+    const std::span<char> whole = memory();
+    const std::size_t count = receive(whole.first(std::clamp(wanted, piece_bytes, whole.size())));
+    state_.keep({whole.data(), count});
     return count > 0;
   }
 
  private:
-  std::optional<std::size_t> try_receive(StreamTransport& transport, std::span<char> into) {
-    if (transport.is_closing()) [[unlikely]]
+  [[noreturn, gnu::cold]] static void refuse(const char* function) {
+    throw InvalidStateError(std::string(function) + "() was called while another task reads from this stream");
+  }
+
+  std::optional<std::size_t> try_once(std::span<char> into) {
+    if (transport_.is_closing()) [[unlikely]]
       throw_closed();
     // After a write that failed the kernel is asked in any case: what the peer said before may have come since the last poll.
-    if (transport.may_try(Direction::read) || transport.write_error()) {
-      const ByteStream::Result result = transport.try_read(into);
+    if (transport_.may_try(Direction::read) || transport_.write_error()) {
+      const ByteStream::Result result = transport_.try_read(into);
       if (result.status == ByteStream::Status::done) [[likely]]
         return result.bytes;
-      if (result.status == ByteStream::Status::end) return end(transport);
-      if (result.status == ByteStream::Status::failed) throw_failed(transport);
+      if (result.status == ByteStream::Status::end) return end();
+      if (result.status == ByteStream::Status::failed) throw_failed();
     }
-    throw_if_broken(transport);
+    throw_if_broken();
     return std::nullopt;
   }
 
-  [[noreturn, gnu::cold]] static void throw_failed(StreamTransport& transport) {
-    transport.fail(transport.stream_error());
-    std::rethrow_exception(transport.stream_error());
+  [[noreturn, gnu::cold]] void throw_failed() {
+    transport_.fail(transport_.stream_error());
+    std::rethrow_exception(transport_.stream_error());
   }
 
   /// A call's time begins when it first asks the transport, and is not prolonged by what comes drop by drop.
-  void keep_time(const StreamTransport& transport) {
-    if (state_.timeout.is_never()) return;
+  void keep_time() {
+    if (state_.timeout.is_never()) [[likely]]
+      return;
     const TimePoint now = me_.loop().time();
     if (deadline_ == TimePoint::max())
       deadline_ = after(now, state_.timeout);
     else if (now >= deadline_)
-      throw_timed_out(transport);
+      throw_timed_out();
   }
 
-  [[noreturn]] static void throw_timed_out(const StreamTransport& transport) {
-    throw TimeoutError("read from " + transport.peer() + " timed out");
+  [[noreturn, gnu::cold]] void throw_timed_out() const {
+    throw TimeoutError("read from " + transport_.peer() + " timed out");
   }
 
-  std::size_t end(const StreamTransport& transport) {
-    throw_if_broken(transport);
+  [[gnu::cold]] std::size_t end() {
+    throw_if_broken();
     state_.is_at_end = true;
     return 0;
   }
@@ -112,27 +122,26 @@ class Reading {
   /// The kernel tells the error that ended a connection once, and a write may have been the one that heard it: what came
   /// before has been read by now.  EPIPE is no such error, for the peer may end before it is answered; nor is a write
   /// that was cut on this side.
-  static void throw_if_broken(const StreamTransport& transport) {
-    if (transport.write_error()) [[unlikely]]
-      throw_what_broke(transport);
+  void throw_if_broken() const {
+    if (transport_.write_error()) [[unlikely]]
+      throw_what_broke();
   }
-  [[gnu::cold]] static void throw_what_broke(const StreamTransport& transport) {
+  [[gnu::cold]] void throw_what_broke() const {
     try {
-      std::rethrow_exception(transport.write_error());
+      std::rethrow_exception(transport_.write_error());
     } catch (const OsError& error) {
       if (error.code().value() != EPIPE && error.code().value() != ECANCELED) throw;
     }
   }
 
-  [[noreturn]] void throw_closed() const {
-    const StreamTransport& transport = state_.stream->transport();
-    if (transport.lost_error()) std::rethrow_exception(transport.lost_error());
-    throw_os_error(ECANCELED, "read from " + transport.peer() + ": the stream was closed on this side");
+  [[noreturn, gnu::cold]] void throw_closed() const {
+    if (transport_.lost_error()) std::rethrow_exception(transport_.lost_error());
+    throw_os_error(ECANCELED, "read from " + transport_.peer() + ": the stream was closed on this side");
   }
 
   class ReadPark final : public Park {
    public:
-    ReadPark(StreamTransport& transport, TaskControl& me) : Park(&transport), transport_(transport) {
+    ReadPark(StreamTransport& transport, TaskControl& me) : Park(transport.hot_part()), transport_(transport) {
       transport_.arm_reader(me);
     }
     ReadPark(const ReadPark&) = delete;
@@ -145,15 +154,17 @@ class Reading {
     StreamTransport& transport_;
   };
 
-  void wait(StreamTransport& transport) {
-    throw_if_cancelled();
-    ReadPark wait(transport, me_);
-    if (!park_until(wait, me_, deadline_) && !transport.may_try(Direction::read) && !transport.is_closing())
-      throw_timed_out(transport);
+  void wait() {
+    throw_if_cancelled(me_);
+    ReadPark waiting(transport_, me_);
+    if (!park_until(waiting, me_, deadline_) && !transport_.may_try(Direction::read) && !transport_.is_closing())
+      throw_timed_out();
+    __builtin_prefetch(&state_);  // comes while the kernel is asked
   }
 
-  ReaderState& state_;
   TaskControl& me_;
+  ReaderState& state_;
+  StreamTransport& transport_;
   TimePoint deadline_ = TimePoint::max();
 };
 
@@ -171,33 +182,31 @@ std::string take_unread(Stream& stream) {
 using detail::Reading;
 
 StreamReader::StreamReader(std::shared_ptr<detail::Stream> stream, std::size_t limit_bytes)
-    : state_(std::make_unique<detail::ReaderState>()) {
-  state_->stream = std::move(stream);
-  state_->limit_bytes = limit_bytes;
-  state_->stream->set_reader(state_.get());
+    : stream_(std::move(stream)) {
+  stream_->open_reader(limit_bytes);
 }
 StreamReader::StreamReader(StreamReader&&) noexcept = default;
 StreamReader& StreamReader::operator=(StreamReader&& other) noexcept {
-  std::swap(state_, other.state_);
+  std::swap(stream_, other.stream_);
   return *this;
 }
-/// The writer closes a connection; what can only be read has none.
 StreamReader::~StreamReader() {
-  if (!state_) return;
-  state_->stream->set_reader(nullptr);
-  if (!state_->stream->transport().can_write()) state_->stream->transport().close();
+  if (stream_) stream_->close_reader();
 }
 
-std::string StreamReader::read(std::size_t n) {
-  Reading reading(*state_, "StreamReader::read");
+detail::ReaderState* StreamReader::state() const noexcept { return stream_ ? stream_->reader() : nullptr; }
+
+[[gnu::hot]] std::string StreamReader::read(std::size_t n) {
+  Reading reading(*stream_, "StreamReader::read");
+  detail::ReaderState& state = reading.state();
   if (n == 0) return {};
   if (n == to_eof) {
     while (reading.receive_more(to_eof)) {
     }
-    return state_->take(to_eof);
+    return state.take(to_eof);
   }
-  if (!state_->buffered().empty()) return state_->take(n);
-  const std::span<char> memory = state_->stream->transport().read_buffer();
+  if (!state.buffered().empty()) return state.take(n);
+  const std::span<char> memory = reading.memory();
   const std::size_t count = reading.receive(memory.first(std::min(n, memory.size())));
   return std::string(memory.data(), count);
 }
@@ -213,31 +222,35 @@ std::size_t take_buffered(detail::ReaderState& state, std::span<char> into) {
 
 }  // namespace
 
-std::size_t StreamReader::read_into(std::span<char> into) {
-  Reading reading(*state_, "StreamReader::read_into");
+[[gnu::hot]] std::size_t StreamReader::read_into(std::span<char> into) {
+  Reading reading(*stream_, "StreamReader::read_into");
+  detail::ReaderState& state = reading.state();
   if (into.empty()) return 0;
-  return state_->buffered().empty() ? reading.receive(into) : take_buffered(*state_, into);
+  return state.buffered().empty() ? reading.receive(into) : take_buffered(state, into);
 }
 
 std::optional<std::size_t> StreamReader::try_read_into(std::span<char> into) {
-  Reading reading(*state_, "StreamReader::try_read_into");
+  Reading reading(*stream_, "StreamReader::try_read_into");
+  detail::ReaderState& state = reading.state();
   if (into.empty()) return 0;
-  return state_->buffered().empty() ? reading.try_receive(into) : take_buffered(*state_, into);
+  return state.buffered().empty() ? reading.try_receive(into) : take_buffered(state, into);
 }
 
 void StreamReader::wait_readable() {
-  Reading reading(*state_, "StreamReader::wait_readable");
-  if (state_->buffered().empty()) reading.wait_readable();
+  Reading reading(*stream_, "StreamReader::wait_readable");
+  detail::ReaderState& state = reading.state();
+  if (state.buffered().empty()) reading.wait_readable();
 }
 
 std::string_view StreamReader::read_view() {
-  Reading reading(*state_, "StreamReader::read_view");
-  if (state_->view_memory == nullptr) state_->view_memory = make_pages(detail::view_bytes);
-  const std::span<char> memory(bytes_of(state_->view_memory), detail::view_bytes);
-  const std::string_view buffered = state_->buffered();
+  Reading reading(*stream_, "StreamReader::read_view");
+  detail::ReaderState& state = reading.state();
+  if (state.view_memory == nullptr) state.view_memory = make_pages(detail::view_bytes);
+  const std::span<char> memory(bytes_of(state.view_memory), detail::view_bytes);
+  const std::string_view buffered = state.buffered();
   if (buffered.empty()) return {memory.data(), reading.receive(memory)};
   const std::size_t count = buffered.copy(memory.data(), memory.size());
-  state_->consume(count);
+  state.consume(count);
   return {memory.data(), count};
 }
 
@@ -255,14 +268,15 @@ void receive_exactly(Reading& reading, detail::ReaderState& state, std::size_t n
 }  // namespace
 
 void StreamReader::readexactly_into(std::span<char> into) {
-  Reading reading(*state_, "StreamReader::readexactly");
-  const std::size_t ahead = state_->buffered().size();
+  Reading reading(*stream_, "StreamReader::readexactly");
+  detail::ReaderState& state = reading.state();
+  const std::size_t ahead = state.buffered().size();
   if (into.size() <= ahead + detail::piece_bytes) {  // with what comes behind it
-    receive_exactly(reading, *state_, into.size());
-    state_->buffered().copy(into.data(), into.size());
-    return state_->consume(into.size());
+    receive_exactly(reading, state, into.size());
+    state.buffered().copy(into.data(), into.size());
+    return state.consume(into.size());
   }
-  std::size_t filled = state_->buffered().copy(into.data(), ahead);
+  std::size_t filled = state.buffered().copy(into.data(), ahead);
   try {
     while (filled < into.size()) {
       const std::size_t count = reading.receive(into.subspan(filled));
@@ -270,17 +284,18 @@ void StreamReader::readexactly_into(std::span<char> into) {
       filled += count;
     }
   } catch (...) {  // what has come stays, in the buffer
-    state_->keep({into.data() + ahead, filled - ahead});
+    state.keep({into.data() + ahead, filled - ahead});
     throw;
   }
-  state_->consume(ahead);
+  state.consume(ahead);
   if (filled < into.size()) throw IncompleteReadError({into.data(), filled}, into.size());
 }
 
 std::string StreamReader::readexactly(std::size_t n) {
-  Reading reading(*state_, "StreamReader::readexactly");
-  receive_exactly(reading, *state_, n);
-  return state_->take(n);
+  Reading reading(*stream_, "StreamReader::readexactly");
+  detail::ReaderState& state = reading.state();
+  receive_exactly(reading, state, n);
+  return state.take(n);
 }
 
 namespace {
@@ -332,11 +347,12 @@ constexpr std::string_view end_of_line = "\n";
 }  // namespace
 
 bool StreamReader::readline_into(std::string& line, ReadOptions options) {
-  Reading reading(*state_, "StreamReader::readline");
-  const auto end = find_separator(reading, *state_, Separators(&end_of_line, 1), options);
-  const std::string_view found = state_->buffered().substr(0, end.value_or(to_eof));
+  Reading reading(*stream_, "StreamReader::readline");
+  detail::ReaderState& state = reading.state();
+  const auto end = find_separator(reading, state, Separators(&end_of_line, 1), options);
+  const std::string_view found = state.buffered().substr(0, end.value_or(to_eof));
   line.assign(found);
-  state_->consume(found.size());
+  state.consume(found.size());
   return !line.empty();
 }
 
@@ -358,12 +374,17 @@ std::string StreamReader::readuntil(std::span<const std::string_view> separators
   if (separators.empty()) throw std::invalid_argument("readuntil: there is no separator");
   for (const std::string_view separator : separators)
     if (separator.empty()) throw std::invalid_argument("readuntil: a separator is empty");
-  Reading reading(*state_, "StreamReader::readuntil");
-  if (const auto end = find_separator(reading, *state_, separators, options)) return state_->take(*end);
-  throw IncompleteReadError(state_->take(to_eof), 0);
+  Reading reading(*stream_, "StreamReader::readuntil");
+  detail::ReaderState& state = reading.state();
+  if (const auto end = find_separator(reading, state, separators, options)) return state.take(*end);
+  throw IncompleteReadError(state.take(to_eof), 0);
 }
 
-bool StreamReader::at_eof() const noexcept { return state_->is_at_end && state_->buffered().empty(); }
-void StreamReader::set_read_timeout(Duration timeout) { state_->timeout = timeout; }
+bool StreamReader::at_eof() const noexcept {
+  const detail::ReaderState& state = stream_->reader_state();
+  return state.is_at_end && state.buffered().empty();
+}
+
+void StreamReader::set_read_timeout(Duration timeout) { stream_->reader_state().timeout = timeout; }
 
 }  // namespace tulp

@@ -61,13 +61,16 @@ std::string_view feed(StreamTransport& transport, std::string_view data, bool is
   return feeder.rest;
 }
 
+bool may_gather(const StreamTransport& transport, std::size_t bytes) noexcept {
+  return bytes <= small_piece_bytes && transport.may_gather(bytes);
+}
+
 /// In this task's turn.
 void write_piece(Stream& stream, detail::TaskControl& me, std::string_view data) {
   StreamTransport& transport = stream.transport();
-  const bool is_small = data.size() <= small_piece_bytes;
-  if (!is_small || !transport.may_gather(data.size())) detail::begin_operation(me);
+  if (!may_gather(transport, data.size())) detail::begin_operation(me);
   check_writable(stream);
-  if (is_small && transport.may_gather(data.size())) return transport.gather(data);
+  if (may_gather(transport, data.size())) return transport.gather(data);
   const std::size_t sent = transport.send(data);
   data.remove_prefix(sent);
   if (data.size() > transport.high_water_bytes()) data = feed(transport, data, sent > 0);
@@ -115,8 +118,11 @@ StreamWriter::~StreamWriter() {
   if (stream_) close();
 }
 
-void StreamWriter::write(std::string_view data) {
+[[gnu::hot]] void StreamWriter::write(std::string_view data) {
   detail::TaskControl& me = detail::parkable_task("StreamWriter::write");
+  StreamTransport& transport = stream_->transport();
+  if (!stream_->write_turns().is_taken() && may_gather(transport, data.size()) && transport.is_writable()) [[likely]]
+    return transport.gather(data);  // nothing here could park
   const detail::Turns::Turn turn(stream_->write_turns());
   write_piece(*stream_, me, data);
 }

@@ -17,12 +17,15 @@ class Turns {
     Turn& operator=(const Turn&) = delete;
     ~Turn() {
       turns_.is_taken_ = !turns_.waiting_.empty();
-      turns_.waiting_.wake_one();
+      if (turns_.is_taken_) turns_.waiting_.wake_one();
     }
 
    private:
     Turns& turns_;
   };
+
+  /// Whether somebody has a turn, or waits for it.
+  bool is_taken() const noexcept { return is_taken_; }
 
  private:
   bool is_taken_ = false;

@@ -47,6 +47,14 @@ FiberPool& FiberPools::of_size(std::size_t stack_size_bytes) {
   return *pools_.emplace_back(std::make_unique<FiberPool>(stack_size_bytes, Scheduler::program));
 }
 
+/// Most tasks are created by one with a stack of the same size.
+FiberPool& Scheduler::pool_for(EventLoop& loop, std::size_t stack_size_bytes) {
+  const TaskControl* const creator = running;
+  if (creator != nullptr && &creator->loop() == &loop && creator->stack_size_bytes() == stack_size_bytes)
+    return *creator->pool_;
+  return loop.service<FiberPools>().of_size(stack_size_bytes);
+}
+
 /// A task that has forked goes on in the child, where there is nothing that it could wait for.
 void FiberPools::on_fork() noexcept {
   running = nullptr;
@@ -79,10 +87,10 @@ Fiber& Scheduler::enter(TaskControl& task) noexcept {
   if (task.frame_ == nullptr) return;  // it has not begun
   fetch(task.fiber_, 0, 1);
   fetch(task.frame_, -3, 5);  // from what the switch has put on the stack outwards
-  if (task.looked_at_ != nullptr) fetch(task.looked_at_, 0, 3);
+  if (task.looked_at_ != nullptr) fetch(task.looked_at_, 0, 2);
 }
 
-[[gnu::noinline]] void Scheduler::step(TaskControl& task) noexcept {
+[[gnu::hot]] [[gnu::noinline]] void Scheduler::step(TaskControl& task) noexcept {
   FlowThread& here = FlowThread::here();
   is_on_fiber = true;
   loop_flow.switch_to(enter(task), here);
@@ -153,11 +161,11 @@ FiberLabel Scheduler::label(const void* user, std::span<char> buffer) noexcept {
   return static_cast<const TaskControl*>(user)->label(buffer);
 }
 
-void TaskControl::run() noexcept { Scheduler::step(*this); }
+[[gnu::hot]] void TaskControl::run() noexcept { Scheduler::step(*this); }
 
 void (*on_watched_park)(const TaskControl& task) noexcept = nullptr;
 
-[[gnu::noinline]] void park(Park& park) {
+[[gnu::hot]] [[gnu::noinline]] void park(Park& park) {
   TaskControl& me = *running;
   me.park_ = &park;
   me.frame_ = __builtin_frame_address(0);

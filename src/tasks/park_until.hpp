@@ -6,24 +6,13 @@
 namespace tulp::detail {
 
 /// As park(), but not beyond `deadline`.  False if that has passed; the task may have been woken all the same.
+bool park_with_timer(Park& wait, TaskControl& me, TimePoint deadline);
+
+/// The same, of which there may be none: TimePoint::max().
 inline bool park_until(Park& wait, TaskControl& me, TimePoint deadline) {
-  if (deadline == TimePoint::max()) {
-    park(wait);
-    return true;
-  }
-  struct Limit {
-    Limit(TaskControl& task, TimePoint when) : loop(task.loop()), timer(task) {
-      timer.set_when(when);
-      loop.start_timer(timer);
-    }
-    Limit(const Limit&) = delete;
-    Limit& operator=(const Limit&) = delete;
-    ~Limit() { loop.stop_timer(timer); }
-    EventLoop& loop;
-    Timer timer;
-  } const limit(me, deadline);
+  if (deadline != TimePoint::max()) return park_with_timer(wait, me, deadline);
   park(wait);
-  return limit.timer.is_scheduled();
+  return true;
 }
 
 }  // namespace tulp::detail

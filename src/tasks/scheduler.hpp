@@ -28,6 +28,8 @@ class Scheduler {
   static void step(TaskControl& task) noexcept;
   /// On a fiber: goes on to whatever is next.  Returns when `from` is entered again.
   static void leave(Fiber& from, EventLoop& loop) noexcept;
+  /// Where a task of `loop` gets its fiber from.
+  static FiberPool& pool_for(EventLoop& loop, std::size_t stack_size_bytes);
   /// Inside the flow that calls: runs the first step of `task`, and returns when that leaves its fiber.  False if that
   /// cannot be.
   static bool begin_here(TaskControl& task) noexcept;

@@ -31,7 +31,7 @@ TaskControl::TaskControl(EventLoop& loop, FutureState& state, const TaskOptions&
       loop_(loop),
       blocking_calls_(options.blocking_calls),
       state_(state),
-      pool_(&loop.service<FiberPools>().of_size(stack_size_of(options))),
+      pool_(&Scheduler::pool_for(loop, stack_size_of(options))),
       stack_size_bytes_(pool_->stack_size_bytes()),
       created_(loop.recent_time()),
       number_(loop.next_task_number()) {

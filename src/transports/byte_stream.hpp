@@ -96,6 +96,8 @@ class ByteStream {
   ByteStream(EventLoop& loop, FdWatch& watch) noexcept : loop_(&loop), watch_(&watch) {}
   /// Ready when `below` is.
   explicit ByteStream(const ByteStream* below) noexcept : loop_(below->loop_), watch_(below->watch_) {}
+  /// Of one whose descriptor is watched.
+  EventLoop& loop() const noexcept { return *loop_; }
   /// Knows by itself: has the three functions below.
   ByteStream() = default;
 

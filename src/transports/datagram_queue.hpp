@@ -65,7 +65,8 @@ class DatagramQueue {
   };
   std::vector<Entry> entries_;
   std::size_t head_ = 0;  // gone already
-  WriteQueue bytes_;
+  WriteQueue::Memory spare_;
+  WriteQueue bytes_{spare_};
   std::size_t empty_count_ = 0;
 };
 

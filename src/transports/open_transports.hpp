@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "base/page.hpp"
+#include "transports/write_queue.hpp"
 
 namespace tulp::detail {
 
@@ -74,6 +75,8 @@ class OpenTransports : public LoopService {
       read_buffer_ = make_pages(read_buffer_bytes);
     return {bytes_of(read_buffer_), read_buffer_bytes};
   }
+  /// For their queues.
+  WriteQueue::Memory& spare_memory() noexcept { return spare_memory_; }
   /// As many as one system call takes; shared by all who write, until that call.
   std::span<iovec> views();
 
@@ -81,6 +84,7 @@ class OpenTransports : public LoopService {
   EventLoop& loop_;
   IntrusiveList<OpenTransport> open_;
   std::unique_ptr<Page[]> read_buffer_;
+  WriteQueue::Memory spare_memory_;
   std::unique_ptr<iovec[]> views_;
 };
 

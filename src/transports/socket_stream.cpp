@@ -15,13 +15,12 @@ namespace tulp::detail {
 
 SocketStream::SocketStream(EventLoop& loop, UniqueFd socket, const Address& peer)
     : ByteStream(loop, watch_),
-      loop_(loop),
+      watch_(socket.get(), FdWatch::Mode::once),
       socket_(std::move(socket)),
-      watch_(socket_.get(), FdWatch::Mode::once),
       is_tcp_(peer.family() == AF_INET || peer.family() == AF_INET6),
       is_unix_(peer.family() == AF_UNIX),
       peer_(peer) {
-  loop_.add_fd(watch_);
+  loop.add_fd(watch_);
 }
 
 /// What may have come by now will still be reported.
@@ -29,7 +28,7 @@ void SocketStream::expect_to_be_spoken_to() noexcept {
   if (watch_.is_edge_triggered) watch_.would_block(Direction::read);
 }
 
-ByteStream::Result SocketStream::try_read(std::span<char> into) noexcept {
+[[gnu::hot]] ByteStream::Result SocketStream::try_read(std::span<char> into) noexcept {
   was_read_ = true;
   if (is_unix_) return try_read_unix(into);
   const ssize_t got = retry_on_eintr([&] { return sys.recv(socket_.get(), into.data(), into.size(), 0); });
@@ -57,7 +56,7 @@ ByteStream::Result SocketStream::try_read_unix(std::span<char> into) noexcept {
   return {Status::done, bytes};
 }
 
-ByteStream::Result SocketStream::try_write(std::span<const iovec> views) noexcept {
+[[gnu::hot]] ByteStream::Result SocketStream::try_write(std::span<const iovec> views) noexcept {
   std::size_t size = 0;
   for (const iovec& view : views) size += view.iov_len;
   const ssize_t sent = send_views(socket_.get(), views);
@@ -114,11 +113,11 @@ void SocketStream::close(Ending ending) noexcept {
   if (!socket_) return;
   const bool is_slow = ending == Ending::slow && !has_peer_ended_;
   const bool is_unread = (ending == Ending::orderly || ending == Ending::slow) && may_have_unread();
-  const bool lingers = is_tcp_ && (is_slow || is_unread) && !loop_.is_closed() && !loop_.belongs_to_parent();
+  const bool lingers = is_tcp_ && (is_slow || is_unread) && !loop().is_closed() && !loop().belongs_to_parent();
   watch_.is_closing = !lingers;
-  loop_.remove_fd(watch_);
+  loop().remove_fd(watch_);
   if (ending == Ending::reset) reset_on_close(socket_.get());
-  if (lingers) loop_.service<LingeringSockets>().close(std::move(socket_), is_slow);
+  if (lingers) loop().service<LingeringSockets>().close(std::move(socket_), is_slow);
   socket_.reset();
 }
 

@@ -1,6 +1,7 @@
 // SocketStream: a connected stream socket.  Floor 6, transports.
 #pragma once
 #include <tulp/address.hpp>
+#include <tulp/detail/block_pool.hpp>
 #include <tulp/event_loop.hpp>
 
 #include <memory>
@@ -10,18 +11,20 @@
 
 namespace tulp::detail {
 
-class SocketStream final : public ByteStream {
+class alignas(64) SocketStream final : public ByteStream {
  public:
   /// Begins to watch `socket`, which is non-blocking.  `peer` is whom it is connected to.
   /// Throws: OsError - it cannot be watched.
   SocketStream(EventLoop& loop, UniqueFd socket, const Address& peer);
   ~SocketStream() override { close(Ending::broken); }
+  static void* operator new(std::size_t) { return allocate_for<SocketStream>(); }
+  static void operator delete(void* memory) noexcept { free_for<SocketStream>(memory); }
 
   Result try_read(std::span<char> into) noexcept override;
   Result try_write(std::span<const iovec> views) noexcept override;
   std::optional<Result> try_sendfile(int file, off_t offset, std::size_t size) noexcept override;
   std::exception_ptr error() const override;
-  void arm_hang_up(Runnable& target) override { watch_.arm_hang_up(loop_, target); }
+  void arm_hang_up(Runnable& target) override { watch_.arm_hang_up(loop(), target); }
   HangUp look_for_hang_up() noexcept override;
   bool can_write_eof() const noexcept override { return true; }
   void write_eof() noexcept override;
@@ -39,13 +42,14 @@ class SocketStream final : public ByteStream {
   Result fail(const char* operation, Direction direction) noexcept;
   bool may_have_unread() const noexcept;
 
-  EventLoop& loop_;
-  UniqueFd socket_;
+  // One line of the cache, with what is inherited.
   FdWatch watch_;
+  UniqueFd socket_;
   bool is_tcp_;  // where a short read or write says that the next one would block
   bool is_unix_;
   bool was_read_ = false;
   bool has_peer_ended_ = false;
+
   Address peer_;
   int error_number_ = 0;
   const char* failed_operation_ = "";

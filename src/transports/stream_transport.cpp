@@ -1,25 +1,23 @@
 #include "transports/stream_transport.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <string>
 #include <utility>
 
+#include <tulp/detail/block_pool.hpp>
 #include <tulp/error.hpp>
 
 namespace tulp::detail {
-namespace {
-
-constexpr std::size_t gather_bytes = 16 * 1024;
-
-}  // namespace
-
 // Beginning.
 
 StreamTransport::StreamTransport(EventLoop& loop, std::unique_ptr<ByteStream> stream,
                                  std::shared_ptr<BaseProtocol> protocol)
-    : loop_(loop), stream_(std::move(stream)), all_(loop.service<OpenTransports>()), protocol_(std::move(protocol)) {
+    : loop_(loop),
+      stream_(std::move(stream)),
+      all_(loop.service<OpenTransports>()),
+      queue_(all_.spare_memory()),
+      protocol_(std::move(protocol)) {
   if (!stream_->can_write()) eof_ = Eof::never_writable;
   stream_->tell_unsent(&writable_);
   choose_face();
@@ -28,7 +26,8 @@ StreamTransport::StreamTransport(EventLoop& loop, std::unique_ptr<ByteStream> st
 std::shared_ptr<StreamTransport> StreamTransport::open(EventLoop& loop, std::unique_ptr<ByteStream> stream,
                                                        std::shared_ptr<BaseProtocol> protocol) {
   if (protocol == nullptr) throw std::invalid_argument("the protocol factory returned null");
-  auto transport = std::make_shared<StreamTransport>(loop, std::move(stream), std::move(protocol));
+  auto transport = std::allocate_shared<StreamTransport>(PoolAllocator<StreamTransport>(), loop, std::move(stream),
+                                                         std::move(protocol));
   transport->all_.add(*transport);
   transport->self_ = transport;
   if (transport->pushed_ != nullptr || transport->buffered_ != nullptr) {
@@ -75,7 +74,7 @@ void StreamTransport::on_made() {
 /// A pipe for writing is watched for its end.
 bool StreamTransport::wants_to_read() const noexcept {
   const bool is_watched = !stream_->can_read() && state_ == State::open && !has_peer_ended_;
-  return may_read_ && !is_upgrading_ && (is_watched || is_reading());
+  return may_read_ && sole_user_ != SoleUser::upgrade && (is_watched || is_reading());
 }
 
 bool StreamTransport::is_reading() const noexcept {
@@ -181,8 +180,8 @@ void StreamTransport::check_writable() const {
   if (eof_ == Eof::never_writable) throw InvalidStateError("write() to a transport that can only be read");
   if (eof_ != Eof::none) throw InvalidStateError("write() after write_eof()");
   if (is_close_called_) throw InvalidStateError("write() after close()");
-  if (file_ != nullptr) throw InvalidStateError("write() while a file is being sent");
-  if (is_upgrading_) throw InvalidStateError("write() during start_tls()");
+  if (sole_user_ == SoleUser::file) throw InvalidStateError("write() while a file is being sent");
+  if (sole_user_ == SoleUser::upgrade) throw InvalidStateError("write() during start_tls()");
 }
 
 void StreamTransport::check_error(const char* operation) const {
@@ -219,6 +218,15 @@ void StreamTransport::writelines(std::span<const std::string_view> pieces) {
   enqueue(rest);
 }
 
+/// What is queued goes on its way; what the kernel does not take now waits until it does.
+[[gnu::hot]] void StreamTransport::send_queue() {
+  while (!queue_.empty() && may_send()) {
+    const iovec view = to_iovec(queue_.view());
+    queue_.consume(try_write({&view, 1}));
+  }
+  if (is_anything_to_follow() && !is_sending_over()) on_queue_shrunk();
+}
+
 std::size_t StreamTransport::send(std::string_view data) {
   const std::string_view pieces[] = {data};
   Pieces rest(pieces);
@@ -227,44 +235,38 @@ std::size_t StreamTransport::send(std::string_view data) {
 }
 
 void StreamTransport::send(Pieces& pieces) {
-  if (write_error_ || state_ == State::lost || state_ == State::gone) return pieces.consume_all();
-  if (loop_.belongs_to_parent()) return pieces.consume_all();  // who sends it too
-  while (!is_send_blocked_ && (!queue_.empty() || !pieces.empty())) {
-    if (!stream_->may_try(Direction::write)) {
-      wait_until_writable();
-      break;
-    }
-    const ByteStream::Result result = try_write(pieces);
-    if (result.status == ByteStream::Status::failed) {
-      on_write_failed();
-      return pieces.consume_all();
-    }
-    if (result.status == ByteStream::Status::would_block) {
-      wait_until_writable();
-      break;
-    }
-    const std::size_t queued = std::min(result.bytes, queue_.size());
+  while (may_send() && (!queue_.empty() || !pieces.empty())) {
+    const std::size_t sent = try_write(views_of_queue_and(pieces));
+    const std::size_t queued = std::min(sent, queue_.size());
     queue_.consume(queued);
-    pieces.consume(result.bytes - queued);
+    pieces.consume(sent - queued);
   }
+  if (is_sending_over()) return pieces.consume_all();
   on_queue_shrunk();
 }
 
-/// What is queued and then the pieces, as many as one system call takes.
-ByteStream::Result StreamTransport::try_write(const Pieces& pieces) {
-  std::array<iovec, 16> few;
-  std::span<iovec> views = few;
-  if (pieces.count() >= few.size()) views = all_.views();
+/// As many as one system call takes.
+std::span<const iovec> StreamTransport::views_of_queue_and(const Pieces& pieces) {
+  const std::span<iovec> views = all_.views();
   const std::size_t queue_count = queue_.empty() ? 0 : 1;
   if (queue_count != 0) views[0] = to_iovec(queue_.view());
-  return stream_->try_write(views.first(queue_count + pieces.put_into(views.subspan(queue_count))));
+  return views.first(queue_count + pieces.put_into(views.subspan(queue_count)));
 }
 
-bool StreamTransport::may_gather(std::size_t bytes) const noexcept {
-  return feeder_ == nullptr && queue_.size() + bytes < gather_bytes;
+/// How much the kernel takes.  None if that has to wait, or has failed.
+[[gnu::hot]] std::size_t StreamTransport::try_write(std::span<const iovec> views) {
+  ByteStream::Result result{ByteStream::Status::would_block};
+  if (stream_->may_try(Direction::write)) result = stream_->try_write(views);
+  if (result.status == ByteStream::Status::done) [[likely]]
+    return result.bytes;
+  if (result.status == ByteStream::Status::failed)
+    on_write_failed();
+  else
+    wait_until_writable();
+  return 0;
 }
 
-void StreamTransport::gather(std::string_view data) {
+[[gnu::hot]] void StreamTransport::gather(std::string_view data) {
   queue_.append(data);
   if (!is_send_blocked_ && !ListHook<Deferred>::is_linked()) loop_.defer(*this);
 }
@@ -282,9 +284,7 @@ void StreamTransport::enqueue(Pieces& pieces) {
   check_high_water();
 }
 
-void StreamTransport::run_deferred() noexcept {
-  if (state_ == State::open || state_ == State::closing) send({});
-}
+[[gnu::hot]] void StreamTransport::run_deferred() noexcept { send_queue(); }
 
 void StreamTransport::wait_until_writable() {
   is_send_blocked_ = true;
@@ -307,17 +307,17 @@ void StreamTransport::on_writable() {
   if (!settle()) return;
   is_send_blocked_ = false;
   if (feeder_ != nullptr) return wake_feeder();
-  send({});
+  send_queue();
 }
 
 /// What had to wait for bytes to go.
 void StreamTransport::on_queue_shrunk() {
   if (protocol_ == nullptr) return;
-  if (is_writing_paused_ && file_ == nullptr && waiting_bytes() <= marks_.low_bytes()) {
+  if (is_writing_paused_ && sole_user_ != SoleUser::file && waiting_bytes() <= marks_.low_bytes()) {
     is_writing_paused_ = false;
     guarded("resume_writing", [this] { protocol_->resume_writing(); });
   }
-  if (!queue_.empty() || feeder_ != nullptr || file_ != nullptr) return;
+  if (!queue_.empty() || feeder_ != nullptr || sole_user_ == SoleUser::file) return;
   if (eof_ == Eof::asked) {
     eof_ = Eof::sent;
     stream_->write_eof();
@@ -361,7 +361,7 @@ void StreamTransport::write_close_notify() {
 void StreamTransport::end_writing() {
   take_over_feeder();
   eof_ = Eof::asked;
-  send({});
+  send_queue();
 }
 
 // Files.
@@ -370,17 +370,19 @@ void StreamTransport::begin_file(const FileRange& file) {
   check_writable();
   if (state_ != State::open) throw InvalidStateError("sendfile() after close()");
   take_over_feeder();
+  sole_user_ = SoleUser::file;
   file_ = &file;
 }
 
 void StreamTransport::end_file() noexcept {
+  sole_user_ = SoleUser::none;
   file_ = nullptr;
   if (state_ == State::closing && write_error_) return lose(write_error_, ByteStream::Ending::reset);
   if (state_ == State::open || state_ == State::closing) on_queue_shrunk();
 }
 
 bool StreamTransport::flush() {
-  send({});
+  send_queue();
   if (!queue_.empty() || is_send_blocked_ || is_lost()) return false;
   if (stream_->may_try(Direction::write)) return true;
   wait_until_writable();
@@ -401,12 +403,12 @@ void StreamTransport::begin_upgrade() {
   if (state_ != State::open || has_peer_ended_ || !stream_->can_read())
     throw InvalidStateError("start_tls() on a connection that has ended, or goes one way");
   take_over_feeder();
-  is_upgrading_ = true;
+  sole_user_ = SoleUser::upgrade;
   stream_->disarm(Direction::read);
 }
 
 void StreamTransport::end_upgrade() noexcept {
-  is_upgrading_ = false;
+  sole_user_ = SoleUser::none;
   upgrader_ = nullptr;
   if (state_ == State::open) go_on_reading();
 }
@@ -436,14 +438,14 @@ void StreamTransport::close() {
   state_ = State::closing;
   stream_->disarm(Direction::read);
   wake_puller();
-  send({});
+  send_queue();
   is_flushing_ = state_ == State::closing && get_write_buffer_size() > 0;
 }
 
 void StreamTransport::close_without_leave() {
   is_leave_awaited_ = false;
   if (state_ != State::closing) return close();
-  if (queue_.empty() && file_ == nullptr) finish();
+  if (queue_.empty() && sole_user_ != SoleUser::file) finish();
 }
 
 void StreamTransport::abort() { lose(nullptr, ByteStream::Ending::reset); }

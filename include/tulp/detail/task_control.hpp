@@ -157,6 +157,7 @@ class TaskControl : public Runnable, public ListHook<TaskControl> {
   friend void start_eagerly(TaskControl& task);
   friend void adopt_by_loop(TaskControl& task);
   friend void throw_if_cancelled();
+  friend void throw_if_cancelled(TaskControl& me);
   friend void wait_until_done(FutureState& future);
   friend void park(Park& park);
   friend void begin_operation(TaskControl& me);
@@ -238,6 +239,11 @@ extern void (*on_watched_park)(const TaskControl& task) noexcept;
 /// For a wait that has nothing to pass a cancellation on to: to be called before it is linked, spares the way through the
 /// queue.  Throws: CancelledError - a cancellation is pending and may be delivered.
 void throw_if_cancelled();
+/// The same of `me`, in which this is.
+inline void throw_if_cancelled(TaskControl& me) {
+  if (me.is_cancel_pending_) [[unlikely]]
+    throw_if_cancelled();
+}
 /// Lets everything run that is ready, once.  Throws: InvalidStateError - outside a task; CancelledError.
 void yield_now();
 /// Before an I/O operation that may succeed at once: lets others run after so many of them without a park.

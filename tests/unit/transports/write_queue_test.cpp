@@ -9,7 +9,8 @@ using tulp::detail::WriteQueue;
 
 TEST_CASE("a write queue gives back what was appended, in order, whatever is consumed in between") {
   std::mt19937 random(7);
-  WriteQueue queue;
+  WriteQueue::Memory spare;
+  WriteQueue queue(spare);
   std::string expected, consumed;
   for (int i = 0; i < 20'000; ++i) {
     const std::string piece(random() % 50, static_cast<char>('a' + i % 26));
@@ -26,7 +27,8 @@ TEST_CASE("a write queue gives back what was appended, in order, whatever is con
 }
 
 TEST_CASE("a write queue that is cleared is empty, and can be used again") {
-  WriteQueue queue;
+  WriteQueue::Memory spare;
+  WriteQueue queue(spare);
   queue.append("abc");
   queue.consume(1);
   queue.clear();
@@ -34,4 +36,43 @@ TEST_CASE("a write queue that is cleared is empty, and can be used again") {
   CHECK(queue.size() == 0);
   queue.append("def");
   CHECK(queue.view() == "def");
+}
+
+TEST_CASE("write queues that are empty in turn use the same memory") {
+  WriteQueue::Memory spare;
+  WriteQueue first(spare), second(spare);
+  first.append("abc");
+  const char* const memory = first.view().data();
+  first.consume(3);
+  second.append("def");
+  CHECK(second.view().data() == memory);
+  first.append("ghi");
+  CHECK(second.view() == "def");
+  CHECK(first.view() == "ghi");
+}
+
+TEST_CASE("a write queue keeps what a few writes need for the next one, and not what a burst took") {
+  WriteQueue::Memory spare;
+  WriteQueue queue(spare);
+  queue.append(std::string(1000, 'x'));
+  queue.clear();
+  CHECK(spare.capacity >= 1000);
+  const auto kept = spare.capacity;
+  queue.append(std::string(1'000'000, 'x'));
+  queue.consume(1'000'000);
+  CHECK(spare.capacity <= kept);
+}
+
+TEST_CASE(
+    "a write queue that is consumed in part, and appended to for ever, takes no more memory than it holds twice") {
+  WriteQueue::Memory spare;
+  WriteQueue queue(spare);
+  queue.append(std::string(500, 'x'));
+  for (int i = 0; i < 10'000; ++i) {
+    queue.append(std::string(300, 'y'));
+    queue.consume(300);
+  }
+  CHECK(queue.size() == 500);
+  queue.consume(500);
+  CHECK(spare.capacity <= 4096);
 }
