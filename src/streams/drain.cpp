@@ -61,34 +61,34 @@ void Drain::run() noexcept {
   transport.disarm_reader();
   if (reader_->is_at_end || transport.is_closing()) return finish();
   if (!transport.may_try(Direction::read)) return wait_for_more();
-  if (read_piece()) wait_for_more();
+  if (read_piece() != Piece::last) wait_for_more();
 }
 
-/// False if it was the last one.
-bool Drain::read_piece() noexcept {
+Drain::Piece Drain::read_piece() noexcept {
   StreamTransport& transport = reader_->stream.transport();
   const std::span<char> memory = transport.read_buffer();
   const ByteStream::Result result = transport.try_read(memory);
   switch (result.status) {
-    case ByteStream::Status::done: reader_->keep({memory.data(), result.bytes}); return true;
-    case ByteStream::Status::would_block: return true;
+    case ByteStream::Status::done: reader_->keep({memory.data(), result.bytes}); return Piece::some;
+    case ByteStream::Status::would_block: return Piece::none_yet;
     case ByteStream::Status::end: reader_->is_at_end = true; break;
     case ByteStream::Status::failed: transport.fail(transport.stream_error()); break;
   }
   finish();
-  return false;
+  return Piece::last;
 }
 
+/// A short read says nothing of a terminal, whose bytes are passed on piece by piece: only one in vain does.
 void Drain::read_what_is_there() noexcept {
   if (is_over() || is_aside_ || reader_->is_at_end) return;
   StreamTransport& transport = reader_->stream.transport();
   if (transport.is_closing()) return;
   transport.disarm_reader();
-  int most_pieces = 8;  // more than any pipe holds, in case somebody writes on and on
-  do {
-    if (!read_piece()) return;
-  } while (transport.may_try(Direction::read) && --most_pieces > 0);
-  if (!is_queued()) wait_for_more();
+  Piece piece = Piece::some;
+  for (int left = 64; left > 0 && piece == Piece::some;
+       --left)  // more than any pipe holds, in case somebody writes on and on
+    piece = read_piece();
+  if (piece != Piece::last && !is_queued()) wait_for_more();
 }
 
 void Drain::wait_for_more() noexcept {

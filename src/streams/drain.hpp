@@ -3,6 +3,7 @@
 #include <tulp/detail/unique_function.hpp>
 #include <tulp/event_loop.hpp>
 
+#include <cstdint>
 #include <memory>
 
 namespace tulp::detail {
@@ -38,7 +39,8 @@ class Drain final : private Runnable {
   void end() noexcept;
   void run() noexcept override;
   void discard() noexcept override;
-  bool read_piece() noexcept;
+  enum class Piece : std::uint8_t { some, none_yet, last };
+  Piece read_piece() noexcept;
   void wait_for_more() noexcept;
   void finish() noexcept;
 

@@ -64,6 +64,18 @@ TEST_CASE_METHOD(Terminals, "standard streams that are asked for otherwise are n
   });
 }
 
+TEST_CASE_METHOD(Terminals,
+                 "what a child has written is there when it has ended, however little of it comes at a time") {
+  run([] {
+    Process process = create_subprocess_shell("echo one; echo two; echo three", {.pty = Pty{}});
+    const PatchedSystem patched;
+    static auto real_read = sys.read;
+    real_read = sys.read;
+    sys.read = [](int fd, void* data, size_t size) { return real_read(fd, data, size == sizeof(uint64_t) ? size : 3); };
+    CHECK(process.communicate({}, {.eof_grace = 0s}).stdout_ == "one\r\ntwo\r\nthree\r\n");
+  });
+}
+
 TEST_CASE_METHOD(Terminals, "for a protocol it is one pipe in both directions") {
   struct Typist final : SubprocessProtocol {
     void pipe_data_received(int fd, std::string_view data) override {
