@@ -44,6 +44,12 @@ std::size_t parse_size(std::string_view text) {
   return number <= largest ? number : 0;
 }
 
+/// reserve() alone would copy everything each time.
+template <class T>
+void make_room(std::vector<T>& vector, std::size_t size) {
+  if (vector.capacity() < size) vector.reserve(std::max(size, 2 * vector.capacity()));
+}
+
 }  // namespace
 
 bool Stack::guard_contains(const void* address) const noexcept {
@@ -94,10 +100,8 @@ void StackPool::give_back(const Stack& stack) noexcept {
 void StackPool::grow() {
   const std::size_t count =
       slabs_.empty() ? first_slab_count : std::min(slabs_.back().stack_count * 2, largest_slab_count);
-  slabs_.reserve(slabs_.size() + 1);
-  std::size_t stack_count = count;
-  for (const Slab& slab : slabs_) stack_count += slab.stack_count;
-  free_.reserve(stack_count);
+  make_room(slabs_, slabs_.size() + 1);
+  make_room(free_, taken_count_ + available() + count);
   for (; fresh_count_ > 0; --fresh_count_, fresh_ += stride()) free_.push_back(fresh_ + guard_bytes);
 
   const std::size_t bytes = count * stride();

@@ -84,7 +84,7 @@ Fiber& Scheduler::enter(TaskControl& task) noexcept {
   const auto& task = *static_cast<const TaskControl*>(next);
   fetch(task.next(), 0, 1);
   fetch(&task, 1, 2);
-  if (task.frame_ == nullptr) return;  // it has not begun
+  if (task.frame_ == nullptr) return fetch(&task, 2, 5);  // it has not begun: its callable
   fetch(task.fiber_, 0, 1);
   fetch(task.frame_, -3, 5);  // from what the switch has put on the stack outwards
   if (task.looked_at_ != nullptr) fetch(task.looked_at_, 0, 2);

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/sys.hpp"
+#include "support/allocations.hpp"
 #include "support/catch.hpp"
 #include "support/process.hpp"
 
@@ -66,6 +67,14 @@ ChildEnd with_each_kind_of_guard(Body body) {
   });
 }
 }  // namespace
+
+TEST_CASE("what the pool keeps of a great many stacks is not copied for each few more") {
+  StackPool pool(StackPool::minimum_bytes);
+  const AllocationCount allocations;
+  for (int i = 0; i < 50'000; ++i) pool.reserve();
+  if (AllocationCount::is_counting()) CHECK(allocations.count() < 40);  // some 50 slabs
+  for (int i = 0; i < 50'000; ++i) pool.unreserve();
+}
 
 TEST_CASE("a stack has the size that was asked for, and all of it can be written") {
   StackPool pool(128 * 1024);
