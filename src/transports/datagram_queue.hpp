@@ -65,8 +65,7 @@ class DatagramQueue {
   };
   std::vector<Entry> entries_;
   std::size_t head_ = 0;  // gone already
-  WriteQueue::Memory spare_;
-  WriteQueue bytes_{spare_};
+  WriteQueue bytes_;
   std::size_t empty_count_ = 0;
 };
 

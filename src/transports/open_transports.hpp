@@ -76,7 +76,7 @@ class OpenTransports : public LoopService {
     return {bytes_of(read_buffer_), read_buffer_bytes};
   }
   /// For their queues.
-  WriteQueue::Memory& spare_memory() noexcept { return spare_memory_; }
+  SpareMemory& spare_memory() noexcept { return spare_memory_; }
   /// As many as one system call takes; shared by all who write, until that call.
   std::span<iovec> views();
 
@@ -84,7 +84,7 @@ class OpenTransports : public LoopService {
   EventLoop& loop_;
   IntrusiveList<OpenTransport> open_;
   std::unique_ptr<Page[]> read_buffer_;
-  WriteQueue::Memory spare_memory_;
+  SpareMemory spare_memory_;
   std::unique_ptr<iovec[]> views_;
 };
 

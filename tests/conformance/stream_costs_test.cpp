@@ -336,6 +336,23 @@ TEST_CASE_METHOD(NetTest, "steady echoing over a stream or a protocol allocates 
   settle();
 }
 
+TEST_CASE_METHOD(NetTest, "a task that writes to many connections before it parks allocates nothing") {
+  if (!AllocationCount::is_counting() || kind() == LoopKind::foreign) return;
+  run([&] {
+    std::vector<StreamAndPeer> connections;
+    for (int i = 0; i < 20; ++i) connections.push_back(open_stream());
+    const auto round = [&] {
+      for (StreamAndPeer& each : connections) each.writer.write("to all of them");
+      sleep(0s);
+    };
+    for (int i = 0; i < 20; ++i) round();
+    const AllocationCount allocations;
+    for (int i = 0; i < 100; ++i) round();
+    CHECK(allocations.count() == 0);
+    for (StreamAndPeer& each : connections) each.writer.close();
+  });
+}
+
 TEST_CASE_METHOD(NetTest, "waiting for the kernel to take a large write allocates nothing") {
   if (!AllocationCount::is_counting() || kind() == LoopKind::foreign) return;
   run([&] {

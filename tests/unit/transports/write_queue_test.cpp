@@ -1,16 +1,20 @@
 #include "transports/write_queue.hpp"
 
+#include <deque>
 #include <random>
 #include <string>
+#include <string_view>
 
+#include "support/allocations.hpp"
 #include "support/catch.hpp"
 
+using tulp::detail::SpareMemory;
 using tulp::detail::WriteQueue;
+using tulp::test::AllocationCount;
 
 TEST_CASE("a write queue gives back what was appended, in order, whatever is consumed in between") {
   std::mt19937 random(7);
-  WriteQueue::Memory spare;
-  WriteQueue queue(spare);
+  WriteQueue queue;
   std::string expected, consumed;
   for (int i = 0; i < 20'000; ++i) {
     const std::string piece(random() % 50, static_cast<char>('a' + i % 26));
@@ -27,8 +31,7 @@ TEST_CASE("a write queue gives back what was appended, in order, whatever is con
 }
 
 TEST_CASE("a write queue that is cleared is empty, and can be used again") {
-  WriteQueue::Memory spare;
-  WriteQueue queue(spare);
+  WriteQueue queue;
   queue.append("abc");
   queue.consume(1);
   queue.clear();
@@ -39,7 +42,7 @@ TEST_CASE("a write queue that is cleared is empty, and can be used again") {
 }
 
 TEST_CASE("write queues that are empty in turn use the same memory") {
-  WriteQueue::Memory spare;
+  SpareMemory spare;
   WriteQueue first(spare), second(spare);
   first.append("abc");
   const char* const memory = first.view().data();
@@ -51,21 +54,42 @@ TEST_CASE("write queues that are empty in turn use the same memory") {
   CHECK(first.view() == "ghi");
 }
 
+TEST_CASE("a hundred write queues that fill and become empty together allocate once") {
+  SpareMemory spare;
+  std::deque<WriteQueue> queues;
+  for (int i = 0; i < 100; ++i) queues.emplace_back(spare);
+  const auto fill_and_empty = [&] {
+    for (WriteQueue& queue : queues) queue.append(std::string_view("0123456789"));
+    for (WriteQueue& queue : queues) queue.consume(10);
+  };
+  fill_and_empty();
+  const AllocationCount allocations;
+  fill_and_empty();
+  CHECK(allocations.count() == 0);
+}
+
 TEST_CASE("a write queue keeps what a few writes need for the next one, and not what a burst took") {
-  WriteQueue::Memory spare;
+  SpareMemory spare;
   WriteQueue queue(spare);
   queue.append(std::string(1000, 'x'));
   queue.clear();
-  CHECK(spare.capacity >= 1000);
-  const auto kept = spare.capacity;
+  CHECK(spare.bytes() >= 1000);
   queue.append(std::string(1'000'000, 'x'));
   queue.consume(1'000'000);
-  CHECK(spare.capacity <= kept);
+  CHECK(spare.bytes() == 0);
 }
 
-TEST_CASE(
-    "a write queue that is consumed in part, and appended to for ever, takes no more memory than it holds twice") {
-  WriteQueue::Memory spare;
+TEST_CASE("what a thousand write queues leave is not all kept") {
+  SpareMemory spare;
+  std::deque<WriteQueue> queues;
+  for (int i = 0; i < 1000; ++i) queues.emplace_back(spare).append(std::string(10'000, 'x'));
+  for (WriteQueue& queue : queues) queue.clear();
+  CHECK(spare.bytes() >= 200'000);
+  CHECK(spare.bytes() <= 256 * 1024);
+}
+
+TEST_CASE("a write queue that is consumed in part, and appended to for ever, takes but a few times as much memory") {
+  SpareMemory spare;
   WriteQueue queue(spare);
   queue.append(std::string(500, 'x'));
   for (int i = 0; i < 10'000; ++i) {
@@ -74,5 +98,5 @@ TEST_CASE(
   }
   CHECK(queue.size() == 500);
   queue.consume(500);
-  CHECK(spare.capacity <= 4096);
+  CHECK(spare.bytes() <= 4096);
 }
