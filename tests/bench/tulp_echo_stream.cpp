@@ -22,7 +22,7 @@
 
 namespace {
 
-constexpr std::size_t chunk_bytes = 65536;
+constexpr std::size_t chunk_bytes = 256 * 1024;  // what the loop's own buffer holds, and one read can bring
 
 void echo(tulp::StreamReader reader, tulp::StreamWriter writer) {
   for (;;) {
@@ -32,9 +32,14 @@ void echo(tulp::StreamReader reader, tulp::StreamWriter writer) {
   }
 }
 
+/// At a page's beginning: the kernel copies several times as slowly to 16 bytes behind that, where malloc has large memory.
+struct alignas(4096) Chunk {
+  char bytes[chunk_bytes];
+};
+
 void echo_into(tulp::StreamReader reader, tulp::StreamWriter writer) {
-  auto buffer = std::make_unique_for_overwrite<char[]>(chunk_bytes);  // only the pages that are used become resident
-  while (std::size_t size = reader.read_into({buffer.get(), chunk_bytes})) writer.write({buffer.get(), size});
+  const auto chunk = std::make_unique_for_overwrite<Chunk>();  // only the pages that are used become resident
+  while (std::size_t size = reader.read_into(chunk->bytes)) writer.write({chunk->bytes, size});
 }
 
 /// The load goes as it likes.
