@@ -78,16 +78,15 @@ Drain::Piece Drain::read_piece() noexcept {
   return Piece::last;
 }
 
-/// A short read says nothing of a terminal, whose bytes are passed on piece by piece: only one in vain does.
+/// A terminal gives 4 KiB at a time, and a short read says nothing of it: only one in vain does.
 void Drain::read_what_is_there() noexcept {
   if (is_over() || is_aside_ || reader_->is_at_end) return;
   StreamTransport& transport = reader_->stream.transport();
   if (transport.is_closing()) return;
   transport.disarm_reader();
   Piece piece = Piece::some;
-  for (int left = 64; left > 0 && piece == Piece::some;
-       --left)  // more than any pipe holds, in case somebody writes on and on
-    piece = read_piece();
+  int left = 64;  // more than any pipe or terminal holds, in case somebody writes on and on
+  for (; left > 0 && piece == Piece::some; --left) piece = read_piece();
   if (piece != Piece::last && !is_queued()) wait_for_more();
 }
 

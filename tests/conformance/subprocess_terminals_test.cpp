@@ -2,6 +2,7 @@
 #include <tulp/subprocess.hpp>
 
 #include <csignal>
+#include <string>
 
 #include "support/children.hpp"
 
@@ -67,12 +68,14 @@ TEST_CASE_METHOD(Terminals, "standard streams that are asked for otherwise are n
 TEST_CASE_METHOD(Terminals,
                  "what a child has written is there when it has ended, however little of it comes at a time") {
   run([] {
-    Process process = create_subprocess_shell("echo one; echo two; echo three", {.pty = Pty{}});
+    Process process = create_subprocess_shell("seq 20", {.pty = Pty{}});
     const PatchedSystem patched;
     static auto real_read = sys.read;
     real_read = sys.read;
     sys.read = [](int fd, void* data, size_t size) { return real_read(fd, data, size == sizeof(uint64_t) ? size : 3); };
-    CHECK(process.communicate({}, {.eof_grace = 0s}).stdout_ == "one\r\ntwo\r\nthree\r\n");
+    std::string lines;
+    for (int i = 1; i <= 20; ++i) lines += std::to_string(i) + "\r\n";
+    CHECK(process.communicate({}, {.eof_grace = 0s}).stdout_ == lines);
   });
 }
 
