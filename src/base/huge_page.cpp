@@ -12,6 +12,10 @@ namespace {
 
 constexpr int madv_collapse = 25;  // Linux 6.1; the headers of older systems do not name it
 
+void advise(void* page, HugePage::Use use) noexcept {
+  sys.madvise(page, HugePage::size_bytes, use == HugePage::Use::wholly ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+}
+
 }  // namespace
 
 void* HugePage::map(Use use) {
@@ -22,21 +26,14 @@ void* HugePage::map(Use use) {
   const std::size_t before = (size_bytes - reinterpret_cast<std::uintptr_t>(mapped) % size_bytes) % size_bytes;
   if (before > 0) sys.munmap(begin, before);
   sys.munmap(begin + before + size_bytes, size_bytes - before);
-  sys.madvise(begin + before, size_bytes, use == Use::wholly ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+  advise(begin + before, use);
   return begin + before;
 }
 
-/// Where the kernel does not do it at once, it may do it later.
-void HugePage::collapse(void* page) noexcept {
+void HugePage::change_use(void* page, Use use) noexcept {
   const int kept = errno;
-  sys.madvise(page, size_bytes, MADV_HUGEPAGE);
-  sys.madvise(page, size_bytes, madv_collapse);
-  errno = kept;
-}
-
-void HugePage::split(void* page) noexcept {
-  const int kept = errno;
-  sys.madvise(page, size_bytes, MADV_NOHUGEPAGE);
+  advise(page, use);
+  if (use == Use::wholly) sys.madvise(page, size_bytes, madv_collapse);  // refused: the kernel may do it later
   errno = kept;
 }
 

@@ -21,10 +21,8 @@ struct HugePage {
   static void* map(Use use);
   // These keep errno, as malloc() does.
 
-  /// From now on the page is to be used wholly.
-  static void collapse(void* page) noexcept;
-  /// The same, partly.
-  static void split(void* page) noexcept;
+  /// From now on the page is to be used so.
+  static void change_use(void* page, Use use) noexcept;
   static void unmap(void* page) noexcept;
   /// Gives the memory of a part of a page to the system, until it is touched again.
   static void give_back(void* memory, std::size_t part_bytes) noexcept;

@@ -80,20 +80,22 @@ class SlabPage {
     return reinterpret_cast<char*>(this) + static_cast<std::size_t>(&slab - slabs_.data() + 1) * Slab::size_bytes;
   }
   std::size_t used_count() const noexcept { return used_count_; }
-  std::size_t with_memory_count() const noexcept { return with_memory_count_; }
+  std::size_t with_memory_count() const noexcept;
 
-  void begin_use(Slab& slab) noexcept;
+  /// Whether the slab gets memory by that.
+  bool begin_use(Slab& slab) noexcept;
   void end_use(Slab& slab) noexcept {
     slab.is_used_ = false;
     --used_count_;
   }
-  /// Gives the memory of slabs that are unused to the system.
-  void give_back_unused() noexcept;
+  /// Gives the memory of slabs that are unused to the system, and says how many those were.
+  std::size_t give_back_unused() noexcept;
 
  private:
+  void use(HugePage::Use how) noexcept;
+
   HugePage::Use use_;
   std::size_t used_count_ = 0;
-  std::size_t with_memory_count_ = 0;
   std::array<Slab, capacity> slabs_;
 };
 

@@ -13,29 +13,35 @@ constexpr std::size_t most_unused = 64;  // slabs that keep their memory
 }  // namespace
 
 /// Less than half of a huge page is used by small ones; when the program turns out to need more, they become one.
-void SlabPage::begin_use(Slab& slab) noexcept {
+bool SlabPage::begin_use(Slab& slab) noexcept {
   slab.is_used_ = true;
-  with_memory_count_ += !slab.has_memory_;
-  slab.has_memory_ = true;
-  if (++used_count_ <= capacity / 2 || use_ == HugePage::Use::wholly) return;
-  use_ = HugePage::Use::wholly;
-  HugePage::collapse(this);
+  if (++used_count_ > capacity / 2) use(HugePage::Use::wholly);
+  return !std::exchange(slab.has_memory_, true);
 }
 
 /// From now on the kernel must not fill up what is given back.
-void SlabPage::give_back_unused() noexcept {
-  if (std::exchange(use_, HugePage::Use::partly) == HugePage::Use::wholly) HugePage::split(this);
+std::size_t SlabPage::give_back_unused() noexcept {
+  use(HugePage::Use::partly);
   const auto is_useless = [](const Slab& slab) { return slab.has_memory_ && !slab.is_used_; };
-  for (auto begin = slabs_.begin(); begin != slabs_.end();) {
+  std::size_t count = 0;
+  for (auto begin = slabs_.begin(), end = begin;; begin = end) {
     begin = std::find_if(begin, slabs_.end(), is_useless);
-    const auto end = std::find_if_not(begin, slabs_.end(), is_useless);
-    if (begin == end) return;
+    end = std::find_if_not(begin, slabs_.end(), is_useless);
+    if (begin == end) return count;
     std::for_each(begin, end, [](Slab& slab) { slab.has_memory_ = false; });
-    const auto count = static_cast<std::size_t>(end - begin);
-    with_memory_count_ -= count;
-    HugePage::give_back(memory_of(*begin), count * Slab::size_bytes);
-    begin = end;
+    const auto found = static_cast<std::size_t>(end - begin);
+    HugePage::give_back(memory_of(*begin), found * Slab::size_bytes);
+    count += found;
   }
+}
+
+void SlabPage::use(HugePage::Use how) noexcept {
+  if (std::exchange(use_, how) != how) HugePage::change_use(this, how);
+}
+
+std::size_t SlabPage::with_memory_count() const noexcept {
+  return static_cast<std::size_t>(
+      std::count_if(slabs_.begin(), slabs_.end(), [](const Slab& slab) { return slab.has_memory_; }));
 }
 
 SlabPages& SlabPages::get() {
@@ -54,9 +60,7 @@ Slab& SlabPages::take() {
   slab.unlink();
   SlabPage& page = SlabPage::of(&slab);
   if (page.used_count() == 0) --unused_page_count_;
-  with_memory_count_ -= page.with_memory_count();
-  page.begin_use(slab);
-  with_memory_count_ += page.with_memory_count();
+  if (page.begin_use(slab)) ++with_memory_count_;
   ++used_count_;
   return slab;
 }
@@ -79,10 +83,7 @@ void SlabPages::give(Slab& slab) noexcept {
   if (page.used_count() == 0 && unused_page_count_++ > 0) return drop(page);
   // A few slabs in use keep their page, but not the memory of all the others.
   const bool is_time = page.used_count() == 0 || page.used_count() == 4 || page.used_count() == 32;
-  if (!is_time || with_memory_count_ - used_count_ <= most_unused) return;
-  with_memory_count_ -= page.with_memory_count();
-  page.give_back_unused();
-  with_memory_count_ += page.with_memory_count();
+  if (is_time && with_memory_count_ - used_count_ > most_unused) with_memory_count_ -= page.give_back_unused();
 }
 
 /// One page that is unused is kept, lest the one at the edge go and come again and again.

@@ -16,10 +16,7 @@ inline void FdWatch::notify_side(EventLoop& loop, Direction d, bool is_exception
   is_sticky_[index(d)] |= is_exceptional;
   Runnable* const target = targets_[index(d)];
   if (target == nullptr || target->is_queued()) return;
-  if (is_edge_triggered)
-    targets_[index(d)] = nullptr;
-  else if (mode_ != Mode::level)
-    disarm(loop, d);
+  if (mode_ != Mode::level) disarm(loop, d);
   loop.post(*target);
 }
 

@@ -39,7 +39,7 @@ TEST_CASE("a HugePage begins at a multiple of its size, and is zero") {
 TEST_CASE("a HugePage that was mapped partly keeps what is in it when it becomes one") {
   const Mapped page(HugePage::Use::partly);
   std::fill_n(page.bytes, HugePage::size_bytes, 'x');
-  HugePage::collapse(page.bytes);
+  HugePage::change_use(page.bytes, HugePage::Use::wholly);
   CHECK(holds(page, 'x'));
 }
 
@@ -49,7 +49,7 @@ TEST_CASE("where the system does not collapse pages, nothing happens to them, no
   std::fill_n(page.bytes, HugePage::size_bytes, 'x');
   sys.madvise = [](void*, size_t, int) { return errno = EINVAL, -1; };
   errno = 7;
-  HugePage::collapse(page.bytes);
+  HugePage::change_use(page.bytes, HugePage::Use::wholly);
   CHECK(errno == 7);
   CHECK(holds(page, 'x'));
 }
