@@ -51,6 +51,7 @@ class alignas(64) Slab : public ListHook<Slab> {
 
  private:
   friend class SlabPage;
+  friend class SlabPages;
   static constexpr std::uint64_t bit(std::size_t index) noexcept { return std::uint64_t{1} << index % 64; }
   inline char* memory() noexcept;
 
@@ -61,7 +62,7 @@ class alignas(64) Slab : public ListHook<Slab> {
 };
 
 /// Slabs side by side.  An address in them tells the page and the slab.
-class SlabPage {
+class SlabPage : public ListHook<SlabPage> {
  public:
   static constexpr std::size_t capacity =
       HugePage::size_bytes / Slab::size_bytes - 1;  // this object has the first place

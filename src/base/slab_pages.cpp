@@ -3,12 +3,18 @@
 #include <pthread.h>
 
 #include <mutex>
+#include <new>
 #include <utility>
+
+#include "base/sanitizers.hpp"
 
 namespace tulp::detail {
 namespace {
 
-constexpr std::size_t most_unused = 64;  // slabs that keep their memory
+constexpr std::size_t most_unused = 64;     // slabs that keep their memory
+constexpr std::size_t most_thin_pages = 2;  // that keep that of their unused slabs
+constexpr std::size_t few = 32;             // slabs of a page
+constexpr std::size_t very_few = 4;
 
 }  // namespace
 
@@ -81,14 +87,39 @@ void SlabPages::give(Slab& slab) noexcept {
   SlabPage& page = SlabPage::of(&slab);
   page.end_use(slab);
   if (page.used_count() == 0 && unused_page_count_++ > 0) return drop(page);
-  // A few slabs in use keep their page, but not the memory of all the others.
-  const bool is_time = page.used_count() == 0 || page.used_count() == 4 || page.used_count() == 32;
-  if (is_time && with_memory_count_ - used_count_ > most_unused) with_memory_count_ -= page.give_back_unused();
+  if (page.used_count() == few || page.used_count() == very_few || page.used_count() == 0) remember_as_thin(page);
 }
+
+/// A few slabs in use keep their page, but not the memory of all the others, once other pages have become as thin: when a
+/// burst ends, most pages are empty soon after.
+void SlabPages::remember_as_thin(SlabPage& page) noexcept {
+  forget_as_thin(page);
+  thin_pages_.push_back(page);
+  if (++thin_page_count_ <= most_thin_pages) return;
+  SlabPage& oldest = thin_pages_.front();
+  forget_as_thin(oldest);
+  const bool is_thin_still = oldest.used_count() <= few;
+  if (is_thin_still && with_memory_count_ - used_count_ > most_unused) with_memory_count_ -= oldest.give_back_unused();
+}
+
+void SlabPages::forget_as_thin(SlabPage& page) noexcept {
+  if (!page.is_linked()) return;
+  page.unlink();
+  --thin_page_count_;
+}
+
+#ifdef TULP_ASAN
+void* SlabPages::take_undivided() { return ::operator new(Slab::size_bytes); }
+void SlabPages::give_undivided(void* memory) noexcept { ::operator delete(memory); }
+#else
+void* SlabPages::take_undivided() { return get().take().memory(); }
+void SlabPages::give_undivided(void* memory) noexcept { get().give(Slab::of(memory)); }
+#endif
 
 /// One page that is unused is kept, lest the one at the edge go and come again and again.
 void SlabPages::drop(SlabPage& page) noexcept {
   for (Slab& slab : page.slabs()) slab.unlink();
+  forget_as_thin(page);
   with_memory_count_ -= page.with_memory_count();
   --page_count_;
   --unused_page_count_;

@@ -17,6 +17,10 @@ class SlabPages {
   Slab& take();
   /// All its blocks are free, and it is in no list.
   void give(Slab& slab) noexcept;
+  /// Slab::size_bytes that are not to be divided; the heap's under AddressSanitizer, which is to see when they end.
+  /// Throws: std::bad_alloc.
+  static void* take_undivided();
+  static void give_undivided(void* memory) noexcept;
   /// The memory of all slabs, used or not.
   std::size_t total_bytes() noexcept;
 
@@ -24,9 +28,13 @@ class SlabPages {
   SlabPages();
   void add_page();
   void drop(SlabPage& page) noexcept;
+  void remember_as_thin(SlabPage& page) noexcept;
+  void forget_as_thin(SlabPage& page) noexcept;
 
   ForkableMutex mutex_;
   IntrusiveList<Slab> unused_;
+  IntrusiveList<SlabPage> thin_pages_;  // of whose slabs few are used; maybe they will soon be empty, and go as a whole
+  std::size_t thin_page_count_ = 0;
   std::size_t page_count_ = 0;
   std::size_t unused_page_count_ = 0;  // of whose slabs none is used
   std::size_t used_count_ = 0;         // of slabs
