@@ -1,13 +1,10 @@
 #include "events/timer_page.hpp"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 namespace tulp {
-
-void TimerPage::allocate() {
-  if (entries_ == nullptr) entries_ = std::make_unique_for_overwrite<TimerEntry[]>(capacity);
-}
 
 void TimerPage::append(const TimerEntry& entry) noexcept {
   is_sorted_ = is_sorted_with(entry);
@@ -31,13 +28,43 @@ void TimerPage::compact() noexcept {
 }
 
 TimerKey TimerPage::move_later_half_to(TimerPage& other) noexcept {
-  TimerEntry* const half = begin() + end_ / 2;
-  if (!is_sorted_) std::nth_element(begin(), half, end());
-  const TimerKey begin_of_other = *half;
-  std::for_each(half, end(), [&](const TimerEntry& entry) { other.append(entry); });
-  end_ = size_ = first_ = 0;
-  std::for_each(begin(), half, [&](const TimerEntry& entry) { append(entry); });
+  fetch_timers();
+  const TimerKey begin_of_other = is_sorted_ ? entries_[end_ / 2] : likely_median();
+  const std::size_t kept = is_sorted_ ? end_ / 2 : part_at(begin_of_other);
+  std::for_each(begin() + kept, end(), [&](const TimerEntry& entry) { other.append(entry); });
+  end_ = size_ = kept;
+  latest_ = *std::max_element(begin(), end());
   return begin_of_other;
+}
+
+const TimerKey& TimerPage::sample(std::size_t number) const noexcept {
+  std::size_t index = number * 0x9E3779B97F4A7C15 % end_;  // the golden ratio's multiples lie far from each other
+  while (entries_[index].timer == nullptr) index = (index + 1) % end_;
+  return entries_[index];
+}
+
+/// One of the page's keys, and not the first of them.
+TimerKey TimerPage::likely_median() const noexcept {
+  std::array<TimerKey, 31> sample;
+  const std::size_t count = std::min(sample.size(), end_);
+  for (std::size_t i = 0; i < count; ++i) sample[i] = entries_[i * end_ / count];
+  const auto median = sample.begin() + count / 2;
+  std::nth_element(sample.begin(), median, sample.begin() + count);
+  return *median;
+}
+
+/// Moves what comes before `key` to the front, and says how much that is.
+std::size_t TimerPage::part_at(const TimerKey& key) noexcept {
+  std::size_t front = 0;
+  std::size_t back = end_;
+  for (;;) {
+    while (front < back && entries_[front] < key) ++front;
+    while (front < back && !(entries_[back - 1] < key)) --back;
+    if (front == back) return front;
+    const TimerEntry later = entries_[front];
+    place(front++, entries_[--back]);
+    entries_[back] = later;
+  }
 }
 
 void TimerPage::move_all_to(TimerPage& other) noexcept {
@@ -48,11 +75,36 @@ void TimerPage::move_all_to(TimerPage& other) noexcept {
   end_ = size_ = first_ = 0;
 }
 
+void TimerPage::take_earlier_from(TimerPage& other) noexcept {
+  compact();
+  other.compact();
+  while (!is_full() && other.size_ > 0) {
+    append(other.entries_[--other.end_]);
+    --other.size_;
+  }
+  if (other.size_ == 0) return;
+  std::make_heap(begin(), end());  // of which the latest is first
+  std::for_each(other.begin(), other.end(), [&](TimerEntry& entry) {
+    if (!(entry < entries_[0])) return;
+    std::pop_heap(begin(), end());
+    std::swap(entries_[end_ - 1], entry);
+    std::push_heap(begin(), end());
+    other.see(entry);
+    other.place(static_cast<std::size_t>(&entry - other.begin()), entry);
+  });
+  is_sorted_ = other.is_sorted_ = false;
+  latest_ = entries_[0];
+  for (std::size_t i = 0; i < end_; ++i) place(i, entries_[i]);
+}
+
 void TimerPage::put_in_order() noexcept {
   compact();
-  // These timers are the next to be touched, and lie anywhere: fetch them all at once, not one after the other.
-  std::for_each(begin(), end(), [](const TimerEntry& entry) { __builtin_prefetch(entry.timer, 1); });
+  fetch_timers();
   if (!is_sorted_) make_heap();
+}
+
+void TimerPage::fetch_timers() noexcept {
+  std::for_each(begin(), end(), [](const TimerEntry& entry) { __builtin_prefetch(entry.timer, 1); });
 }
 
 void TimerPage::push_in_order(const TimerEntry& entry) noexcept {

@@ -1,11 +1,18 @@
 #include "events/timer_queue.hpp"
 
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cerrno>
 #include <deque>
 #include <map>
 #include <random>
+#include <utility>
 #include <vector>
 
+#include "base/sys.hpp"
 #include "support/catch.hpp"
+#include "support/net.hpp"
 #include "support/runnables.hpp"
 
 using namespace tulp;
@@ -145,5 +152,99 @@ TEST_CASE("a TimerQueue gives memory back when timers are removed, whichever and
   for (std::size_t i = 0; i < compared.pushed_count(); ++i) compared.remove(i);
   CHECK(compared.queue.page_count() == 1);
   compared.push(5);
+  compared.pop_all();
+}
+
+namespace {
+
+/// A page of timers that are due before all others, and then `count` in any order behind them, so that what is behind is far too
+/// long for the place where it stands.
+void push_few_before_many(Compared& compared, int count) {
+  std::mt19937 random(3);
+  for (int i = 0; i < page / 2; ++i) compared.push(i % 100);
+  for (int i = 0; i < count; ++i) compared.push(1000 + static_cast<int>(random() % 1'000'000));
+}
+
+}  // namespace
+
+TEST_CASE("a TimerQueue keeps the order of many timers behind few, whenever those few have gone") {
+  const int count = GENERATE(3, 5, 7, 40, 100) * page;
+  const auto popped_in_between = GENERATE(0, page / 4, page / 2);
+  CAPTURE(count, popped_in_between);
+  Compared compared;
+  push_few_before_many(compared, count);
+  for (int i = 0; i < popped_in_between; ++i) compared.pop();
+  for (int i = 0; i < page; ++i) compared.push(i * 1000);
+  compared.pop_all();
+}
+
+TEST_CASE("a TimerQueue keeps the order whatever is removed while it divides what is too long") {
+  const auto seed = GENERATE(1U, 2U, 3U, 4U);
+  const auto left_of_each_hundred = GENERATE(0U, 1U, 40U);
+  CAPTURE(seed, left_of_each_hundred);
+  std::mt19937 random(seed);
+  Compared compared;
+  push_few_before_many(compared, 30 * page);
+  for (std::size_t i = 0; i < compared.pushed_count(); ++i) {
+    if (random() % 100 >= left_of_each_hundred) compared.remove(i);
+    if (i % 1000 == 0) compared.push(static_cast<int>(random() % 1'000'000));
+    if (i % 3000 == 0) compared.pop();
+  }
+  compared.pop_all();
+  CHECK(compared.queue.page_count() == 1);
+}
+
+TEST_CASE("a TimerQueue of many timers in any order touches few of them in any call") {
+  // Seen by what moves: at most a page is divided, parted or put in order.
+  std::mt19937 random(9);
+  TimerQueue queue;
+  std::deque<TimerItem> items;
+  std::vector<std::size_t> positions;
+  std::size_t most_moved = 0;
+  const auto count_moved = [&] {
+    std::size_t moved = 0;
+    for (std::size_t i = 0; i < positions.size(); ++i)
+      if (std::exchange(positions[i], items[i].timer.position) != positions[i]) ++moved;
+    most_moved = std::max(most_moved, moved);
+  };
+  constexpr int count = 20 * page;
+  for (int i = 0; i < count; ++i) {
+    TimerItem& item = items.emplace_back(i < page / 2 ? i : static_cast<int>(random() % 1'000'000) + 1000);
+    queue.push(item.timer);
+    positions.push_back(item.timer.position);
+    if (i % 16 == 0) count_moved();
+  }
+  while (!queue.empty()) {
+    for (int i = 0; i < 16 && !queue.empty(); ++i) queue.pop();
+    count_moved();
+  }
+  CHECK(most_moved <= 6 * page);
+}
+
+TEST_CASE("a TimerQueue pushes into the room that removed timers have left") {
+  Compared compared;
+  for (int i = 0; i < 2 * page; ++i) compared.push(i);
+  for (std::size_t i = page; i < 2U * page; i += 2) compared.remove(i);
+  for (int i = page; i < 2 * page; i += 2) compared.push(i);
+  CHECK(compared.queue.page_count() == 2);
+  compared.pop_all();
+}
+
+TEST_CASE("a TimerQueue that finds no memory to divide what is too long keeps the order all the same") {
+  const int count = GENERATE(range(3 * page, 5 * page, 50));  // it is found at all stages of dividing
+  CAPTURE(count);
+  Compared compared;
+  push_few_before_many(compared, count);
+  {
+    const PatchedSystem patched;
+    sys.mmap = [](void*, size_t, int, int, int, off_t) { return errno = ENOMEM, MAP_FAILED; };
+    std::vector<void*> taken;
+    try {
+      while (taken.size() < 100'000) taken.push_back(detail::SlabPages::take_undivided());
+    } catch (const std::bad_alloc&) {
+    }
+    for (int i = 0; i < 2 * page; ++i) compared.pop();
+    for (void* memory : taken) detail::SlabPages::give_undivided(memory);
+  }
   compared.pop_all();
 }
