@@ -78,6 +78,15 @@ class RunQueue {
 
   /// The queue must not be empty.
   void begin_batch() noexcept { batch_end_ = end_; }
+  /// Puts `more`, which is not empty, before all that is there, as what is left of the batch.  There is no batch now.
+  void resume_batch(RunQueue& more) noexcept {
+    *more.end_ = first_;
+    batch_end_ = more.end_;
+    if (first_ == nullptr) end_ = more.end_;
+    first_ = more.first_;
+    more.first_ = nullptr;
+    more.end_ = &more.first_;
+  }
   /// Leaves what is left of the batch to the next one.
   void end_batch() noexcept { batch_end_ = nullptr; }
   bool is_in_batch() const noexcept { return batch_end_ != nullptr; }

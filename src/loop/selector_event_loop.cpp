@@ -26,6 +26,8 @@ constexpr std::uint64_t may_be_late_bit = std::uint64_t{1} << 31;
 constexpr std::chrono::microseconds time_per_poll{50};
 constexpr unsigned batches_to_first_look = 4;
 
+constexpr int timers_at_a_time = 256;
+
 bool is_single_threaded() noexcept { return TULP_SINGLE_THREADED; }
 
 /// How long a loop that seems stuck waits before it says so: a thread of the program's may be about to post something.
@@ -91,7 +93,7 @@ void SelectorEventLoop::end_run() {
 
 void SelectorEventLoop::iterate(RunMode mode) {
   poll(mode);
-  queue_due_timers();
+  look_for_due_timers();
   run_batches();
 }
 
@@ -172,13 +174,21 @@ void SelectorEventLoop::report_deadlock() noexcept {
   return timers_.next() > now ? Duration(timers_.next() - now) : Duration::zero();
 }
 
-void SelectorEventLoop::queue_due_timers() {
+void SelectorEventLoop::look_for_due_timers() {
   if (timers_.empty()) return;
-  const TimePoint now = time();
-  while (!timers_.empty() && timers_.next() <= now) {
+  due_limit_ = timers_.due_by(time());
+  move_due_timers_to(ready_);
+}
+
+/// So many that they stay in the cache until their turn.
+void SelectorEventLoop::move_due_timers_to(RunQueue& queue) noexcept {
+  for (int room = timers_at_a_time; timers_.has_due(*due_limit_);) {
     Runnable& target = timers_.pop().target();
-    if (!target.is_queued()) ready_.push(target);  // something else may have woken it first
+    if (target.is_queued()) continue;  // something else has woken it first
+    queue.push(target);
+    if (--room == 0) return;
   }
+  due_limit_.reset();
 }
 
 [[gnu::hot]] void SelectorEventLoop::run_batches() {
@@ -194,11 +204,22 @@ void SelectorEventLoop::queue_due_timers() {
 /// The entries that are there now are the next batch; those that they add wait for the one after.  False if it is time
 /// for a poll.
 [[gnu::hot]] bool SelectorEventLoop::begin_batch() noexcept {
+  if (due_limit_ && batch_count_ > 0 && resume_batch()) [[unlikely]]
+    return true;
   if (ready_.empty() || (is_stopping_ && batch_count_ > 0)) return false;
   if (batch_count_ == next_look_ && is_time_to_poll()) [[unlikely]]
     return false;
   ++batch_count_;
   ready_.begin_batch();
+  return true;
+}
+
+/// Goes on with the timers that were due when the batch began.
+bool SelectorEventLoop::resume_batch() noexcept {
+  RunQueue due;
+  move_due_timers_to(due);
+  if (due.empty()) return false;
+  ready_.resume_batch(due);
   return true;
 }
 
@@ -234,6 +255,7 @@ void SelectorEventLoop::close() {
 /// The iteration that is under way in the parent ends here without doing anything more.
 void SelectorEventLoop::on_fork() noexcept {
   ready_.end_batch();
+  due_limit_.reset();
   is_stopping_ = true;
   static_cast<void>(watchdog_.release());  // its thread is the parent's
   forget_host();

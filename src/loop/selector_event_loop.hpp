@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "base/wake_up.hpp"
@@ -102,9 +103,11 @@ class SelectorEventLoop final : public EventLoop {
   std::size_t wait(Duration timeout);
   std::size_t spin(Duration timeout);
   std::size_t wait_in_host(Duration timeout);
-  void queue_due_timers();
+  void look_for_due_timers();
+  void move_due_timers_to(RunQueue& queue) noexcept;
   void run_batches();
   bool begin_batch() noexcept;
+  bool resume_batch() noexcept;
   bool is_time_to_poll() noexcept;
 
   Duration time_to_wait() const;
@@ -133,6 +136,7 @@ class SelectorEventLoop final : public EventLoop {
   std::vector<Slot> slots_;  // by descriptor
   std::array<SelectorEvent, 512> events_;
   TimerQueue timers_;
+  std::optional<TimerKey> due_limit_;  // timers up to there belong to the batch, and are not queued yet
   RunQueue ready_;
   unsigned batch_limit_ = std::numeric_limits<unsigned>::max();  // how many may run between two polls
   unsigned batch_count_ = 0;                                     // since the last poll

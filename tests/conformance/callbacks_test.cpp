@@ -2,10 +2,12 @@
 #include <tulp/event_loop.hpp>
 #include <tulp/task.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <limits>
 #include <memory>
 #include <stdexcept>
+#include <vector>
 
 #include "support/loops.hpp"
 
@@ -219,6 +221,45 @@ TEST_CASE_METHOD(
   loop().call_soon([] {});
   run_once();
   CHECK(runs == 1);
+}
+
+TEST_CASE_METHOD(LoopTest,
+                 "a thousand timers that are due run in one iteration, in order, before anything that they add") {
+  const TimePoint past = loop().time() - 1s;
+  std::vector<int> ran;
+  int added = 0;
+  for (int i = 0; i < 1000; ++i) {
+    loop().call_at(past + i * 1us, [&, i] {
+      if (added == 0) ran.push_back(i);
+      loop().call_soon([&] { ++added; });
+    });
+  }
+  run_once();
+  CHECK(ran.size() == 1000);
+  CHECK(std::is_sorted(ran.begin(), ran.end()));
+  CHECK(added == 0);
+  run_once();
+  CHECK(added == 1000);
+}
+
+TEST_CASE_METHOD(
+    LoopTest, "of a thousand timers that are due, one can cancel the last, and what it sets is the next iteration's") {
+  const TimePoint past = loop().time() - 1s;
+  std::vector<TimerHandle> timers;
+  int runs = 0;
+  int runs_of_new = 0;
+  loop().call_at(past, [&] {
+    timers.back().cancel();
+    loop().call_at(past - 1s, [&] { ++runs_of_new; });
+  });
+  for (int i = 0; i < 1000; ++i) timers.push_back(loop().call_at(past, [&] { ++runs; }));
+  while (runs < 999) {
+    CHECK(runs_of_new == 0);
+    run_once();
+  }
+  run_once();
+  CHECK(runs == 999);
+  CHECK(runs_of_new == 1);
 }
 
 TEST_CASE_METHOD(LoopTest, "a timer of the distant past does not let the loop sleep") {

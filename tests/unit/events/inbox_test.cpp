@@ -52,6 +52,38 @@ TEST_CASE("a batch is what is in a RunQueue when it begins; what comes later is 
   CHECK(queue.empty());
 }
 
+TEST_CASE("a batch that is resumed goes on with what it is given, before all that has come since it began") {
+  RunQueue queue;
+  RunQueue more;
+  Entry a(0, 0), b(0, 1), c(0, 2), late(0, 3);
+  queue.push(a);
+  queue.begin_batch();
+  CHECK(&queue.pop() == &a);
+  SECTION("something has come") {
+    queue.push(late);
+    more.push(b);
+    more.push(c);
+    queue.resume_batch(more);
+    CHECK(more.empty());
+    CHECK(&queue.pop() == &b);
+    CHECK(queue.is_in_batch());
+    CHECK(&queue.pop() == &c);
+    CHECK_FALSE(queue.is_in_batch());
+    CHECK(&queue.pop() == &late);
+  }
+  SECTION("nothing has come") {
+    more.push(b);
+    queue.resume_batch(more);
+    queue.push(late);
+    CHECK(&queue.pop() == &b);
+    CHECK_FALSE(queue.is_in_batch());
+    CHECK(&queue.pop() == &late);
+  }
+  CHECK(queue.empty());
+  more.push(c);
+  CHECK(&more.pop() == &c);
+}
+
 TEST_CASE("a closed Inbox hands out what was there and refuses what comes later; it may be closed twice") {
   Inbox inbox;
   RunQueue queue;
