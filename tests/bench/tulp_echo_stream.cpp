@@ -1,9 +1,9 @@
 // tulp's streams in the echo comparison: one fiber a connection.
 //
-//   tulp_echo_stream [--host uv|asio|glib] [--into] [CHAIN_FILE KEY_FILE] PORT|PATH
+//   tulp_echo_stream [--host uv|asio|glib] [--into BYTES] [CHAIN_FILE KEY_FILE] PORT|PATH
 //
-// Prints "port N".  A path means a Unix socket.  With --host its loop runs in that one's; with --into it reads into memory of its own, not std::string;
-// with a certificate and its key it speaks TLS.
+// Prints "port N".  A path means a Unix socket.  With --host its loop runs in that one's; with --into it reads into a buffer
+// of that size for each connection, not std::string; with a certificate and its key it speaks TLS.
 #include <sys/socket.h>
 #include <tulp/tulp.hpp>
 
@@ -22,24 +22,22 @@
 
 namespace {
 
-constexpr std::size_t chunk_bytes = 256 * 1024;  // what the loop's own buffer holds, and one read can bring
-
 void echo(tulp::StreamReader reader, tulp::StreamWriter writer) {
+  constexpr std::size_t most = 256 * 1024;  // what the loop's own buffer holds, and one read can bring
   for (;;) {
-    auto data = reader.read(chunk_bytes);
+    auto data = reader.read(most);
     if (data.empty()) break;
     writer.write(data);
   }
 }
 
-/// At a page's beginning: the kernel copies several times as slowly to 16 bytes behind that, where malloc has large memory.
-struct alignas(4096) Chunk {
-  char bytes[chunk_bytes];
-};
+std::size_t buffer_bytes;  // a multiple of a page
 
 void echo_into(tulp::StreamReader reader, tulp::StreamWriter writer) {
-  const auto chunk = std::make_unique_for_overwrite<Chunk>();  // only the pages that are used become resident
-  while (std::size_t size = reader.read_into(chunk->bytes)) writer.write({chunk->bytes, size});
+  // At a page's beginning: the kernel copies several times as slowly to 16 bytes behind that, where malloc has large memory.
+  const std::unique_ptr<char, decltype(&std::free)> buffer(static_cast<char*>(std::aligned_alloc(4096, buffer_bytes)),
+                                                           &std::free);
+  while (std::size_t size = reader.read_into({buffer.get(), buffer_bytes})) writer.write({buffer.get(), size});
 }
 
 /// The load goes as it likes.
@@ -60,9 +58,10 @@ int main(int argc, char** argv) {
     arguments = arguments.subspan(2);
   }
   auto handler = until_gone<echo>;
-  if (!arguments.empty() && std::string_view(arguments[0]) == "--into") {
+  if (arguments.size() > 1 && std::string_view(arguments[0]) == "--into") {
     handler = until_gone<echo_into>;
-    arguments = arguments.subspan(1);
+    buffer_bytes = std::strtoul(arguments[1], nullptr, 10);
+    arguments = arguments.subspan(2);
   }
   const std::string where = arguments.empty() ? "0" : arguments.back();
   const bool is_path = where.find('/') != std::string::npos;

@@ -66,16 +66,17 @@ def present(plan, servers):
     return {name: command for name, command in servers.items() if plan.has(command)}
 
 
-def tulp_servers(plan):
-    return {"tulp streams": [plan.program("tulp_echo_stream")], "tulp streams, read_into": [plan.program("tulp_echo_stream"), "--into"],
+def tulp_servers(plan, buffer_bytes=16384):
+    into = [plan.program("tulp_echo_stream"), "--into", str(buffer_bytes)]
+    return {"tulp streams": [plan.program("tulp_echo_stream")], "tulp streams, read_into": into,
             "tulp protocol": [plan.program("tulp_echo_protocol")],
-            "tulp streams, read_into, io_uring": ["env", "TULP_SELECTOR=io_uring", plan.program("tulp_echo_stream"), "--into"]}
+            "tulp streams, read_into, io_uring": ["env", "TULP_SELECTOR=io_uring", *into]}
 
 
-def echo_servers(plan):
+def echo_servers(plan, **options):
     peers = {"Boost.Asio callbacks": "peer_asio_echo", "Boost.Asio spawn": "peer_asio_spawn_echo", "io_uring by hand": "peer_uring_echo",
              "libuv": "peer_libuv_echo", "libevent": "peer_libevent_echo", "Go": "peer_go_echo"}
-    servers = {"epoll by hand": [plan.program("peer_epoll_echo")], **tulp_servers(plan)}
+    servers = {"epoll by hand": [plan.program("peer_epoll_echo")], **tulp_servers(plan, **options)}
     servers |= {name: [plan.program(program)] for name, program in peers.items()}
     return present(plan, servers | asyncio_servers(["streams", "protocol"]))
 
@@ -83,7 +84,8 @@ def echo_servers(plan):
 def streaming_servers(plan):
     by_hand = plan.program("peer_epoll_echo")
     servers = {"epoll, 64 KiB reads": [by_hand, "--buffer", "65536"], "epoll, 256 KiB reads": [by_hand]}
-    return servers | {name: command for name, command in echo_servers(plan).items() if name != "epoll by hand"}
+    echo = echo_servers(plan, buffer_bytes=256 * 1024)
+    return servers | {name: command for name, command in echo.items() if name != "epoll by hand"}
 
 
 def record_servers(plan):
@@ -105,7 +107,7 @@ def unix_servers(plan):
 
 def tls_servers(plan):
     return {"epoll and OpenSSL by hand": [plan.program("peer_epoll_tls_echo")], "tulp streams": [plan.program("tulp_echo_stream")],
-            "tulp streams, read_into": [plan.program("tulp_echo_stream"), "--into"]}
+            "tulp streams, read_into": [plan.program("tulp_echo_stream"), "--into", "16384"]}
 
 
 def under_load(servers, *options, load="load", path=False, tls=False):
