@@ -51,19 +51,19 @@ class alignas(64) TimerPage {
   bool ends_before(const TimerKey& key) const noexcept { return end_ == 0 || latest_ < key; }
   /// Nothing comes after it.  The page is not empty.
   const TimerKey& latest() const noexcept { return latest_; }
-  /// One of its keys; of a page without many holes, `number` after `number` tells many different ones.  The page is not empty.
+  /// One of its keys; of a page with few holes, numbers in turn tell many different ones.  The page is not empty.
   const TimerKey& sample(std::size_t number) const noexcept;
   /// With holes.
   std::span<TimerEntry> entries() noexcept { return {begin(), end_}; }
-  /// The timers are the next to be touched, and lie anywhere: they come into the cache all at once, not one after the other.
+  /// The timers are the next to be touched, and lie anywhere: all come into the cache at once, not one after the other.
   void fetch_timers() noexcept;
 
   /// The page is not full.
   void append(const TimerEntry& entry) noexcept;
   void remove(TimerEntry& entry) noexcept;
   void compact() noexcept;
-  /// Moves what comes later to `other`, which is empty, and returns the first key there: half of it if the page is sorted, as
-  /// much as a sample tells if not.  Leaves neither in any order.  The page has no holes, and more than one timer.
+  /// Moves what comes later to `other`, which is empty, and returns the first key there: half of it if the page is sorted,
+  /// as much as a sample tells if not.  Leaves neither in any order.  The page has no holes, and more than one timer.
   TimerKey move_later_half_to(TimerPage& other) noexcept;
   /// Moves everything to `other`, which has the room.
   void move_all_to(TimerPage& other) noexcept;
@@ -107,13 +107,12 @@ class alignas(64) TimerPage {
   void sift_down(std::size_t index, const TimerEntry& entry) noexcept;
 
   std::size_t first_position_;
-  std::size_t end_ = 0;    // entries in use, holes too
-  std::size_t size_ = 0;   // timers
-  std::size_t first_ = 0;  // in order: what lies before it is holes
-  bool is_sorted_ = true;  // says nothing while the page is empty
-  TimerKey latest_;        // nothing comes after it, unless the page is empty
-  std::unique_ptr<TimerEntry[], GiveBack>
-      entries_;  // not in here: pages lie side by side, for a push to find in the cache
+  std::size_t end_ = 0;                              // entries in use, holes too
+  std::size_t size_ = 0;                             // timers
+  std::size_t first_ = 0;                            // in order: what lies before it is holes
+  bool is_sorted_ = true;                            // says nothing while the page is empty
+  TimerKey latest_;                                  // nothing comes after it, unless the page is empty
+  std::unique_ptr<TimerEntry[], GiveBack> entries_;  // not in here: pages lie side by side, in the cache
 };
 
 }  // namespace tulp

@@ -117,11 +117,13 @@ TimerPage& TimerQueue::add_section(std::size_t at, const TimerKey& begin) {
 
 // Removing.
 
-/// After `removed` has left a page that is not the first, and has few timers now.
+/// After `removed` has left a page that is not the first, and has few timers now.  Sections are not joined while one is being
+/// divided, whose parts have few timers at first.
 void TimerQueue::tidy(std::size_t page_number, TimerKey removed) noexcept {
   if (pages_.is_marked(page_number)) return join_neighbours(undivided_, page_number);
   const std::size_t section = section_of(removed);
   join_neighbours(sections_[section].pages, page_number);
+  if (undivided_.count > 0) return;
   if (section + 1 < sections_.size()) join_with_next(section);
   if (section > 1) join_with_next(section - 1);
 }
@@ -138,7 +140,6 @@ void TimerQueue::join_neighbours(TimerPageList& list, std::size_t page_number) n
 
 /// If one of the sections is empty, or both have few timers.
 void TimerQueue::join_with_next(std::size_t section) noexcept {
-  if (is_being_divided(section + 1)) return;
   TimerPageList& list = sections_[section].pages;
   TimerPageList& next = sections_[section + 1].pages;
   const auto have_few = [&] {

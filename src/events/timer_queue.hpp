@@ -13,9 +13,9 @@ namespace tulp {
 /// Timers that are due at the same time come out in the order in which they were pushed.
 ///
 /// They lie in sections: a section has what is due from its begin to that of the next one.  The first is a page in order.
-/// The others are lists of pages in no order, as long as it goes, because most timers are limits that are stopped long before
-/// they are due.  A list that is long for the place where it has come to stand is divided into sections, a page for each
-/// hundred pushes and removals, so that nothing ever waits for a million timers to be sorted.
+/// The others are lists of pages in no order, of any length, because most timers are limits that are stopped long before
+/// they are due.  A list that is too long for its place is divided into sections, a page for each hundred pushes and
+/// removals, so that nothing ever waits for a million timers to be sorted.
 class TimerQueue {
  public:
   bool empty() const noexcept { return size_ == 0; }
@@ -76,9 +76,8 @@ class TimerQueue {
 
   std::vector<Section> sections_;
   TimerPages pages_;
-  TimerPageList
-      undivided_;  // of the section that is being divided: are marked, and belong to it and to those behind it
-  TimerKey undivided_begin_{};
+  TimerPageList undivided_;  // of the section that is being divided: what belongs to it and to those behind it; marked
+  TimerKey undivided_begin_{};  // of that section, which stays until all is divided
   std::size_t size_ = 0;
   std::uint64_t last_order_ = 0;
   unsigned call_count_ = 0;

@@ -7,6 +7,7 @@
 #include <deque>
 #include <map>
 #include <random>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -85,16 +86,23 @@ class Compared {
 }  // namespace
 
 TEST_CASE("a TimerQueue does what a sorted list does, whatever is pushed, removed and popped") {
-  const auto seed = GENERATE(1U, 2U, 3U);
-  const auto distinct_times = GENERATE(50, 1'000'000);
-  CAPTURE(seed, distinct_times);
+  const auto seed =
+      GENERATE(1U, 2U, 3U, 18U, 117U, 295U);  // the last three empty a section beside one that is being divided
+  const auto times = GENERATE(as<std::string>(), "few", "any", "of two limits");
+  CAPTURE(seed, times);
   std::mt19937 random(seed);
   Compared compared;
-  // It grows to some pages, stays so, and shrinks.
+  int now = 0;
+  const auto next_time = [&]() -> int {
+    if (times == "of two limits") return random() % 2 == 0 ? now++ : now + 1'000'000;
+    return static_cast<int>(random() % (times == "few" ? 50 : 1'000'000));
+  };
+  // It grows, stays so, and shrinks.
+  const int steps = (10 + static_cast<int>(random() % 50)) * page;
   for (const unsigned pushes_of_8 : {7U, 4U, 1U}) {
-    for (int step = 0; step < 6 * page; ++step) {
+    for (int step = 0; step < steps; ++step) {
       if (const auto choice = random() % 8; choice < pushes_of_8 || compared.queue.empty())
-        compared.push(static_cast<int>(random() % static_cast<unsigned>(distinct_times)));
+        compared.push(next_time());
       else if (choice % 2 == 0)
         compared.remove(random() % compared.pushed_count());
       else
@@ -194,6 +202,17 @@ TEST_CASE("a TimerQueue keeps the order whatever is removed while it divides wha
   CHECK(compared.queue.page_count() == 1);
 }
 
+TEST_CASE("a TimerQueue keeps the order when whole pages of what it is dividing are removed") {
+  const auto popped_pages = GENERATE(range(2, 30));
+  CAPTURE(popped_pages);
+  std::mt19937 random(1);
+  Compared compared;
+  for (int i = 0; i < 32 * page; ++i) compared.push(static_cast<int>(random() % 1'000'000));
+  for (int i = 0; i < popped_pages * page; ++i) compared.pop();
+  for (std::size_t i = 0; i < 16U * page; ++i) compared.remove(i);
+  compared.pop_all();
+}
+
 TEST_CASE("a TimerQueue of many timers in any order touches few of them in any call") {
   // Seen by what moves: at most a page is divided, parted or put in order.
   std::mt19937 random(9);
@@ -230,21 +249,46 @@ TEST_CASE("a TimerQueue pushes into the room that removed timers have left") {
   compared.pop_all();
 }
 
+namespace {
+
+/// As long as it lives there are no more slabs, but for those that are given back between two calls of exhaust().
+class NoSlabs {
+ public:
+  NoSlabs() {
+    sys.mmap = [](void*, size_t, int, int, int, off_t) { return errno = ENOMEM, MAP_FAILED; };
+    exhaust();
+  }
+  NoSlabs(const NoSlabs&) = delete;
+  NoSlabs& operator=(const NoSlabs&) = delete;
+  ~NoSlabs() {
+    for (void* memory : taken_) detail::SlabPages::give_undivided(memory);
+  }
+  void exhaust() {
+    try {
+      while (taken_.size() < 10'000) taken_.push_back(detail::SlabPages::take_undivided());
+    } catch (const std::bad_alloc&) {
+    }
+  }
+
+ private:
+  const PatchedSystem patched_;
+  std::vector<void*> taken_;
+};
+
+}  // namespace
+
 TEST_CASE("a TimerQueue that finds no memory to divide what is too long keeps the order all the same") {
-  const int count = GENERATE(range(3 * page, 5 * page, 50));  // it is found at all stages of dividing
+  const int count = GENERATE(range(3 * page, 5 * page, 25));  // so that it is found at all stages of dividing
   CAPTURE(count);
   Compared compared;
   push_few_before_many(compared, count);
   {
-    const PatchedSystem patched;
-    sys.mmap = [](void*, size_t, int, int, int, off_t) { return errno = ENOMEM, MAP_FAILED; };
-    std::vector<void*> taken;
-    try {
-      while (taken.size() < 100'000) taken.push_back(detail::SlabPages::take_undivided());
-    } catch (const std::bad_alloc&) {
+    NoSlabs no_slabs;
+    for (int i = 0; i < 2 * page; ++i) {
+      compared.pop();
+      no_slabs.exhaust();
     }
-    for (int i = 0; i < 2 * page; ++i) compared.pop();
-    for (void* memory : taken) detail::SlabPages::give_undivided(memory);
   }
+  for (std::size_t i = 0; i < compared.pushed_count(); i += 2) compared.remove(i);
   compared.pop_all();
 }
