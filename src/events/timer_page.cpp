@@ -1,5 +1,7 @@
 #include "events/timer_page.hpp"
 
+#include <tulp/detail/assert.hpp>
+
 #include <algorithm>
 #include <array>
 #include <utility>
@@ -7,6 +9,7 @@
 namespace tulp {
 
 void TimerPage::append(const TimerEntry& entry) noexcept {
+  TULP_ASSERT(!is_full());
   is_sorted_ = is_sorted_with(entry);
   see(entry);
   ++size_;
@@ -127,6 +130,7 @@ void TimerPage::make_heap() noexcept {
 }
 
 void TimerPage::push_heap(const TimerEntry& entry) noexcept {
+  TULP_ASSERT(!is_full());
   see(entry);
   ++size_;
   sift_up(end_++, entry);

@@ -60,7 +60,7 @@ TEST_CASE("a TimerPage in order gives its timers by time, those of one time by t
   const bool come_sorted = GENERATE(false, true);
   const bool is_joined = GENERATE(false, true);  // by timers between the others
   std::mt19937 random(7);
-  Times times(1000);
+  Times times(600);
   std::generate(times.begin(), times.end(), [&] { return static_cast<TimePoint::rep>(random() % 200); });
   if (come_sorted) std::sort(times.begin(), times.end());
   FilledPage filled(times);
