@@ -86,14 +86,14 @@ class Compared {
 }  // namespace
 
 TEST_CASE("a TimerQueue does what a sorted list does, whatever is pushed, removed and popped") {
-  const auto seed =
-      GENERATE(1U, 2U, 3U, 18U, 117U, 295U);  // the last three empty a section beside one that is being divided
-  const auto times = GENERATE(as<std::string>(), "few", "any", "of two limits");
+  // The last three empty a section beside one that is being divided.
+  const auto [seed, times] = GENERATE(table<unsigned, std::string>(
+      {{1, "few"}, {2, "any"}, {3, "of two limits"}, {18, "any"}, {117, "any"}, {295, "of two limits"}}));
   CAPTURE(seed, times);
   std::mt19937 random(seed);
   Compared compared;
   int now = 0;
-  const auto next_time = [&]() -> int {
+  const auto next_time = [&, &times = times]() -> int {
     if (times == "of two limits") return random() % 2 == 0 ? now++ : now + 1'000'000;
     return static_cast<int>(random() % (times == "few" ? 50 : 1'000'000));
   };
@@ -231,10 +231,10 @@ TEST_CASE("a TimerQueue of many timers in any order touches few of them in any c
     TimerItem& item = items.emplace_back(i < page / 2 ? i : static_cast<int>(random() % 1'000'000) + 1000);
     queue.push(item.timer);
     positions.push_back(item.timer.position);
-    if (i % 16 == 0) count_moved();
+    if (i % 64 == 0) count_moved();
   }
   while (!queue.empty()) {
-    for (int i = 0; i < 16 && !queue.empty(); ++i) queue.pop();
+    for (int i = 0; i < 64 && !queue.empty(); ++i) queue.pop();
     count_moved();
   }
   CHECK(most_moved <= 6 * page);
