@@ -62,7 +62,7 @@ class alignas(64) Slab : public ListHook<Slab> {
 };
 
 /// Slabs side by side.  An address in them tells the page and the slab.
-class SlabPage : public ListHook<SlabPage> {
+class SlabPage {
  public:
   static constexpr std::size_t capacity =
       HugePage::size_bytes / Slab::size_bytes - 1;  // this object has the first place

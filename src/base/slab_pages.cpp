@@ -11,9 +11,8 @@
 namespace tulp::detail {
 namespace {
 
-constexpr std::size_t most_unused = 64;     // slabs that keep their memory
-constexpr std::size_t most_thin_pages = 2;  // that keep that of their unused slabs
-constexpr std::size_t few = 32;             // slabs of a page
+constexpr std::size_t most_unused = 64;  // slabs that keep their memory
+constexpr std::size_t few = 32;          // slabs of a page
 constexpr std::size_t very_few = 4;
 
 }  // namespace
@@ -90,22 +89,12 @@ void SlabPages::give(Slab& slab) noexcept {
   if (page.used_count() == few || page.used_count() == very_few || page.used_count() == 0) remember_as_thin(page);
 }
 
-/// A few slabs in use keep their page, but not the memory of all the others, once other pages have become as thin: when a
+/// A few slabs in use keep their page, but not the memory of all the others, once another page has become as thin: when a
 /// burst ends, most pages are empty soon after.
 void SlabPages::remember_as_thin(SlabPage& page) noexcept {
-  forget_as_thin(page);
-  thin_pages_.push_back(page);
-  if (++thin_page_count_ <= most_thin_pages) return;
-  SlabPage& oldest = thin_pages_.front();
-  forget_as_thin(oldest);
-  const bool is_thin_still = oldest.used_count() <= few;
-  if (is_thin_still && with_memory_count_ - used_count_ > most_unused) with_memory_count_ -= oldest.give_back_unused();
-}
-
-void SlabPages::forget_as_thin(SlabPage& page) noexcept {
-  if (!page.is_linked()) return;
-  page.unlink();
-  --thin_page_count_;
+  SlabPage* const former = std::exchange(thin_page_, &page);
+  if (former == nullptr || former == &page || former->used_count() > few) return;
+  if (with_memory_count_ - used_count_ > most_unused) with_memory_count_ -= former->give_back_unused();
 }
 
 #ifdef TULP_ASAN
@@ -119,7 +108,7 @@ void SlabPages::give_undivided(void* memory) noexcept { get().give(Slab::of(memo
 /// One page that is unused is kept, lest the one at the edge go and come again and again.
 void SlabPages::drop(SlabPage& page) noexcept {
   for (Slab& slab : page.slabs()) slab.unlink();
-  forget_as_thin(page);
+  if (thin_page_ == &page) thin_page_ = nullptr;
   with_memory_count_ -= page.with_memory_count();
   --page_count_;
   --unused_page_count_;

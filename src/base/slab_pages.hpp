@@ -29,12 +29,10 @@ class SlabPages {
   void add_page();
   void drop(SlabPage& page) noexcept;
   void remember_as_thin(SlabPage& page) noexcept;
-  void forget_as_thin(SlabPage& page) noexcept;
 
   ForkableMutex mutex_;
   IntrusiveList<Slab> unused_;
-  IntrusiveList<SlabPage> thin_pages_;  // of whose slabs few are used; maybe they will soon be empty, and go as a whole
-  std::size_t thin_page_count_ = 0;
+  SlabPage* thin_page_ = nullptr;  // of whose slabs few were used; maybe it will soon be empty, and go as a whole
   std::size_t page_count_ = 0;
   std::size_t unused_page_count_ = 0;  // of whose slabs none is used
   std::size_t used_count_ = 0;         // of slabs
