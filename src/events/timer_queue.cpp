@@ -9,6 +9,9 @@ namespace {
 
 // Two pages of which one has less than a quarter are joined if both together are half a page at most.
 constexpr std::size_t quarter = TimerPage::capacity / 4;
+bool should_be_one(const TimerPage& page, const TimerPage& other) noexcept {
+  return page.size() + other.size() <= TimerPage::capacity / 2;
+}
 
 constexpr unsigned calls_per_divided_page = 128;
 // A section that has fewer pages is not divided: when it comes to be the first, its earliest timers are looked for.
@@ -91,12 +94,13 @@ void TimerQueue::insert_in_order(const TimerEntry& entry) {
 /// those of equal limits do, have a section for each page, so that nothing need be divided.
 TimerPage& TimerQueue::make_room(std::size_t section, const TimerKey& key) {
   TimerPageList& list = sections_[section].pages;
-  if (list.count > 0 && pages_.last_of(list).size() <= TimerPage::capacity - quarter) {
-    pages_.last_of(list).compact();
-    return pages_.last_of(list);
+  if (list.count == 0) return pages_.add_to(list);
+  TimerPage& last = pages_.last_of(list);
+  if (last.size() <= TimerPage::capacity - quarter) {
+    last.compact();
+    return last;
   }
-  if (list.count > 0 && ends_before(list, key)) return add_section(section + 1, key);
-  return pages_.add_to(list);
+  return ends_before(list, key) ? add_section(section + 1, key) : pages_.add_to(list);
 }
 
 bool TimerQueue::ends_before(const TimerPageList& list, const TimerKey& key) noexcept {
@@ -132,8 +136,7 @@ void TimerQueue::tidy(std::size_t page_number, TimerKey removed) noexcept {
 void TimerQueue::join_neighbours(TimerPageList& list, std::size_t page_number) noexcept {
   TimerPage& page = pages_[page_number];
   for (const std::size_t other : {pages_.previous(page_number), pages_.next(page_number)}) {
-    const bool has_room = other != page_number && page.size() + pages_[other].size() <= TimerPage::capacity / 2;
-    if (page.size() > 0 && has_room) page.move_all_to(pages_[other]);
+    if (page.size() > 0 && other != page_number && should_be_one(page, pages_[other])) page.move_all_to(pages_[other]);
   }
   if (page.size() == 0) pages_.drop(list, page_number);
 }
@@ -143,8 +146,7 @@ void TimerQueue::join_with_next(std::size_t section) noexcept {
   TimerPageList& list = sections_[section].pages;
   TimerPageList& next = sections_[section + 1].pages;
   const auto have_few = [&] {
-    return list.count == 1 && next.count == 1 &&
-           pages_.last_of(list).size() + pages_.last_of(next).size() <= TimerPage::capacity / 2;
+    return list.count == 1 && next.count == 1 && should_be_one(pages_.last_of(list), pages_.last_of(next));
   };
   if (list.count == 0 || have_few()) pages_.move_all(next, list);
   if (next.count == 0) erase_section(section + 1);

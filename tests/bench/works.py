@@ -106,8 +106,9 @@ def unix_servers(plan):
 
 
 def tls_servers(plan):
-    return {"epoll and OpenSSL by hand": [plan.program("peer_epoll_tls_echo")], "tulp streams": [plan.program("tulp_echo_stream")],
-            "tulp streams, read_into": [plan.program("tulp_echo_stream"), "--into", "16384"]}
+    own = tulp_servers(plan)
+    return {"epoll and OpenSSL by hand": [plan.program("peer_epoll_tls_echo")],
+            **{name: own[name] for name in ("tulp streams", "tulp streams, read_into")}}
 
 
 def under_load(servers, *options, load="load", path=False, tls=False):
